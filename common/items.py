@@ -1,0 +1,68 @@
+"""The shape of a job's item, in one pair of functions. Times are milliseconds there (expires_at: seconds, TTL's unit)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from common.expressions import from_item, to_item
+from common.jobs import Change, Failure, Job, Payload, Progress, Status
+
+#: Partitions of the index of unfinished items.
+SHARDS = 4
+
+_TIMES = ("created_at", "updated_at", "started_at", "finished_at", "run_at", "lease_until", "wake_at")
+
+
+def job_item(job: Job) -> dict[str, Any]:
+    values = asdict(job) | {
+        "pk": f"job#{job.id}",
+        "sk": "job",
+        "listed": f"{ms(job.created_at):013d}#{job.id}",
+        "due": f"due#{int(job.id[:8], 16) % SHARDS}",
+        "metadata": dict(job.metadata),
+        "cancel_requested": job.cancel_requested or None,
+        "history": {job.token: {"at": ms(job.created_at), "status": job.status}},
+        "seqs": {job.token: 1},
+    }
+    del values["id"]
+    return to_item(values | {name: ms(values[name]) for name in _TIMES if values[name] is not None})
+
+
+def item_job(item: dict[str, Any]) -> Job:
+    row = with_seconds(from_item(item))
+    seqs = row.pop("seqs")
+    changes = [
+        Change(
+            seq=seqs[token],
+            at=change.pop("at") / 1000,
+            status=Status(change.pop("status")),
+            detail=change,
+        )
+        for token, change in row.pop("history").items()
+    ]
+    job_id = row.pop("pk").partition("#")[2]
+    for key in ("sk", "listed", "due"):
+        row.pop(key, None)
+    return Job(
+        id=job_id,
+        status=Status(row.pop("status")),
+        input=Payload(**row.pop("input")),
+        result=Payload(**result) if (result := row.pop("result", None)) else None,
+        error=Failure(**error) if (error := row.pop("error", None)) else None,
+        progress=Progress(**progress) if (progress := row.pop("progress", None)) else None,
+        history=tuple(sorted(changes, key=lambda change: change.seq)),
+        **row,
+    )
+
+
+def with_seconds(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: row[name] / 1000 for name in _TIMES if name in row}
+
+
+def job_key(job_id: str, sk: str = "job") -> dict[str, Any]:
+    return to_item({"pk": f"job#{job_id}", "sk": sk})
+
+
+def ms(seconds: float) -> int:
+    return round(seconds * 1000)

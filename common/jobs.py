@@ -1,0 +1,167 @@
+"""What a job is and which moves it may make. Pure: no clock, no network, no randomness but ids."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+#: Every move a job can make; a final status has none. running -> running is a claim after the holder's lease ran out.
+TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
+    {
+        Status.PENDING: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED}),
+        Status.RUNNING: frozenset(
+            {Status.RUNNING, Status.PENDING, Status.WAITING, Status.COMPLETED, Status.FAILED, Status.CANCELLED}
+        ),
+        Status.WAITING: frozenset({Status.PENDING, Status.FAILED, Status.CANCELLED}),
+        Status.COMPLETED: frozenset(),
+        Status.FAILED: frozenset(),
+        Status.CANCELLED: frozenset(),
+    }
+)
+
+DAY = 86_400
+
+#: Longest time limit of one attempt, in seconds: Lambda's 900 less what starting and ending need.
+MAX_TIMEOUT = 840
+#: Most attempts of a job.
+MAX_ATTEMPTS = 20
+#: Longest delay before a job may start, in seconds.
+MAX_DELAY = 7 * DAY
+#: Longest that an ended job is kept, in seconds.
+MAX_TTL = 30 * DAY
+#: How long an ended job is kept unless it says otherwise, in seconds.
+DEFAULT_TTL = DAY
+#: Largest input or result, in bytes of UTF-8.
+MAX_PAYLOAD = 50_000_000
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Where an input or a result is: in the job itself, in an item of its own, or in the bucket. Sizes are bytes of UTF-8."""
+
+    size: int
+    inline: str | None = None
+    item: str | None = None
+    blob: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running job is now. `percent` is 0–100; `current` of `total` counts whatever the task counts."""
+
+    percent: int | None = None
+    current: int | None = None
+    total: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt ended badly."""
+
+    type: str
+    message: str
+    retryable: bool
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of status, numbered among the job's events."""
+
+    seq: int
+    at: float
+    status: Status
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a task. Times are seconds since 1970 (UTC), exact to the millisecond."""
+
+    id: str
+    owner: str
+    task: str
+    status: Status
+    input: Payload
+    created_at: float
+    updated_at: float
+    max_attempts: int
+    timeout_seconds: int
+    ttl_seconds: int
+    #: The payload's hash under its idempotency key: the same key with another one is refused.
+    fingerprint: str
+    #: Who made the present claim (or the job itself): tells a repeated write from another's.
+    token: str
+    #: Not to be started before; 0 for at once, whatever another machine's clock says.
+    run_at: float
+    attempt: int = 0
+    result: Payload | None = None
+    error: Failure | None = None
+    progress: Progress | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    #: When an ended job is forgotten; an unfinished one never is.
+    expires_at: float | None = None
+    lease_until: float | None = None
+    #: When the sweeper looks at an unfinished job again.
+    wake_at: float | None = None
+    #: How often it did since the last claim.
+    wakes: int = 0
+    cancel_requested: bool = False
+    callback_url: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    last_event: int = 1
+    #: Counts the changes that a client can see.
+    version: int = 1
+    history: tuple[Change, ...] = ()
+
+    def is_expired(self, now: float) -> bool:
+        """TTL deletes late (days), so every read asks this."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def is_leased(self, now: float) -> bool:
+        return self.status is Status.RUNNING and self.lease_until is not None and self.lease_until > now
+
+    def seen_status(self, now: float) -> Status:
+        """What a client is told: `running` only while somebody holds a live lease."""
+        if self.status is Status.RUNNING and not self.is_leased(now):
+            return Status.PENDING
+        return self.status
+
+
+def new_id() -> str:
+    return secrets.token_hex(16)
+
+
+def derived_id(owner: str, key: str) -> str:
+    """The id of the one job that `owner` can have under an idempotency `key`."""
+    return hashlib.sha256(f"{owner}\n{key}".encode()).hexdigest()[:32]
+
+
+def is_id(text: str) -> bool:
+    return len(text) == 32 and all(c in "0123456789abcdef" for c in text)
+
+
+def froms(to: Status) -> list[Status]:
+    """The statuses from which a job can become `to`."""
+    return [status for status, nexts in TRANSITIONS.items() if to in nexts]

@@ -1,0 +1,334 @@
+"""The only code that knows the table. One method a move, each one conditional write.
+
+A write whose answer was lost is repeated by botocore as it was, and then its own effect fails its condition. So every move
+leaves its maker's token or attempt behind, and a failed condition looks for it before it says no.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.conditions import Attr, ConditionBase
+from botocore.exceptions import ClientError
+
+from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClaimable, NotFound
+from common.expressions import Update, condition, from_item, to_item
+from common.items import SHARDS, item_job, job_item, job_key, ms, with_seconds
+from common.jobs import Failure, Job, Payload, Progress, Status, froms
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+#: How long a claim holds without renewal, in seconds. Longer than clocks differ.
+LEASE = 60
+#: A delayed job may start this much before its time, in seconds: clocks differ, and messages come in whole seconds.
+SLACK = 1
+#: The sweeper looks this long after something should have happened, in seconds.
+GRACE = 5
+#: How long a sent message may take to be claimed before the sweeper sends another, in seconds; doubled each time…
+RESEND = 60
+#: …up to this, so that a long backlog is not filled with copies of itself.
+RESEND_MAX = 3600
+
+
+class Store:
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    # -------------------------------------------------------------- the moves
+
+    def put(self, job: Job, now: float) -> tuple[Job, bool]:
+        """Puts a new job, or finds the one that its idempotency key made before: (job, whether it is new)."""
+        free = Attr("pk").not_exists() | Attr("expires_at").lte(math.floor(now))
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=job_item(job),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **condition(free),
+            )
+        except ClientError as error:
+            standing = _standing(error)
+            if standing is None:
+                raise
+            return standing, standing.token == job.token
+        return job, True
+
+    def claim(self, job_id: str, *, token: str, now: float) -> Job:
+        """pending, or running with a dead lease -> running, the next attempt, leased. Raises NotClaimable."""
+        due = Attr("status").eq(Status.PENDING) & Attr("run_at").lte(ms(now + SLACK))
+        abandoned = (
+            Attr("status").eq(Status.RUNNING)
+            & Attr("lease_until").lte(ms(now))
+            & Attr("attempt").lt(Attr("max_attempts"))
+        )
+        lease_until = now + LEASE
+        update = (
+            self._changed(Status.RUNNING, token, now)
+            .set(token=token, lease_until=ms(lease_until), wake_at=ms(lease_until + GRACE), wakes=0)
+            .set_once(started_at=ms(now))
+            .add("attempt")
+            .remove("progress")
+        )
+        try:
+            return self._update(job_id, update, due | abandoned)
+        except _Failed as failed:
+            if failed.job is not None and failed.job.token == token:
+                return failed.job
+            raise NotClaimable(failed.job) from None
+
+    def renew(self, job: Job, now: float) -> Job:
+        """Holds the lease for another LEASE seconds. Raises LeaseLost."""
+        until = now + LEASE
+        return self._as_holder(job, Update().set(lease_until=ms(until), wake_at=ms(until + GRACE)))
+
+    def report(self, job: Job, progress: Progress, now: float) -> Job:
+        """Writes where the job is now. Raises LeaseLost."""
+        return self._as_holder(job, Update().set(progress=asdict(progress), updated_at=ms(now)).add("version"))
+
+    def complete(self, job: Job, result: Payload, progress: Progress | None, now: float) -> Job:
+        """running -> completed. Raises LeaseLost."""
+        return self._end_as_holder(job, Status.COMPLETED, now, progress, result=asdict(result))
+
+    def fail(self, job: Job, error: Failure, progress: Progress | None, now: float) -> Job:
+        """running -> failed. Raises LeaseLost."""
+        return self._end_as_holder(job, Status.FAILED, now, progress, error=asdict(error))
+
+    def end_cancelled(self, job: Job, progress: Progress | None, now: float) -> Job:
+        """running -> cancelled, by its worker. Raises LeaseLost."""
+        return self._end_as_holder(job, Status.CANCELLED, now, progress)
+
+    def retry(self, job: Job, error: Failure, run_at: float, now: float) -> Job:
+        """running -> pending, for another attempt at `run_at`. Raises CancelRequested or LeaseLost."""
+        update = (
+            self._changed(Status.PENDING, f"{job.token}-retry", now, error=asdict(error))
+            .set(run_at=ms(run_at), wake_at=ms(run_at + RESEND), wakes=0)
+            .remove("lease_until")
+        )
+        try:
+            return self._update(job.id, update, _held(job) & Attr("cancel_requested").not_exists())
+        except _Failed as failed:
+            standing = failed.job
+            if standing is None or standing.token != job.token:
+                raise LeaseLost(job.id) from None
+            if standing.status is Status.RUNNING:
+                raise CancelRequested(job.id) from None
+            return standing
+
+    def request_cancel(self, job: Job, token: str, now: float) -> Job:
+        """Ends a job that nobody runs; asks the worker of one that runs. Raises InvalidTransition, NotFound."""
+        idle = Attr("status").is_in([s for s in froms(Status.CANCELLED) if s is not Status.RUNNING])
+        try:
+            return self._end(job, Status.CANCELLED, token, now, idle)
+        except _Failed:
+            pass
+        asked = Update().set(cancel_requested=True, updated_at=ms(now)).add("version")
+        try:
+            return self._update(job.id, asked, Attr("status").eq(Status.RUNNING))
+        except _Failed as failed:
+            if failed.job is None:
+                raise NotFound(f"No job {job.id}.") from None
+            if failed.job.status is Status.CANCELLED:
+                return failed.job
+            if not failed.job.status.is_final:  # went back to the queue in between
+                return self.request_cancel(failed.job, token, now)
+            raise InvalidTransition(failed.job, Status.CANCELLED) from None
+
+    def bury(self, job: Job, error: Failure | None, token: str, now: float) -> Job | None:
+        """Ends a job that no worker will end: failed with `error`, or cancelled without one. None: it need not be.
+
+        Never one that a live worker holds, nor one that waits for its time.
+        """
+        idle = Attr("status").eq(Status.PENDING) & Attr("run_at").lte(ms(now))
+        abandoned = Attr("status").eq(Status.RUNNING) & Attr("lease_until").lte(ms(now))
+        to = Status.FAILED if error else Status.CANCELLED
+        extra = {"error": asdict(error)} if error else {}
+        try:
+            return self._end(job, to, token, now, (idle | abandoned) & Attr("attempt").eq(job.attempt), **extra)
+        except _Failed:
+            return None
+
+    def wake(self, job_id: str, wake_at: float, wakes: int, now: float) -> Job | None:
+        """Takes one overdue job for sending again; None: it has moved since, or another sweeper took it."""
+        again = now + min(RESEND * 2**wakes, RESEND_MAX)
+        update = Update().set(wake_at=ms(again)).add("wakes")
+        try:
+            return self._update(job_id, update, Attr("due").exists() & Attr("wake_at").eq(ms(wake_at)))
+        except _Failed:
+            return None
+
+    def forget(self, job: Job) -> None:
+        """Deletes an ended job and every item of it; the job's own item last, so that a crash can be repeated."""
+        for sk in self._sort_keys(job.id):
+            if sk != "job":
+                self._client.delete_item(TableName=self._table, Key=job_key(job.id, sk))
+        try:
+            self._client.delete_item(
+                TableName=self._table,
+                Key=job_key(job.id),
+                **condition(Attr("pk").not_exists() | Attr("finished_at").exists()),
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            raise InvalidTransition(job, "deleted") from None
+
+    # -------------------------------------------------------------- reading
+
+    def get(self, job_id: str, now: float, *, consistent: bool = False) -> Job | None:
+        """The job; None if there is none or it has expired. Half the price unless `consistent`."""
+        answer = self._client.get_item(TableName=self._table, Key=job_key(job_id), ConsistentRead=consistent)
+        job = item_job(answer["Item"]) if "Item" in answer else None
+        return None if job is None or job.is_expired(now) else job
+
+    def is_cancel_requested(self, job: Job) -> bool:
+        """The cheapest look at the one flag. Raises LeaseLost when the job belongs to another attempt."""
+        answer = self._client.get_item(
+            TableName=self._table,
+            Key=job_key(job.id),
+            ProjectionExpression="#t, cancel_requested",
+            ExpressionAttributeNames={"#t": "token"},
+        )
+        seen = from_item(answer.get("Item", {}))
+        # An eventually consistent read may be older than our claim, so another token proves nothing; renewals decide.
+        return seen.get("token") == job.token and bool(seen.get("cancel_requested"))
+
+    def list(
+        self, owner: str, *, limit: int, after: str | None = None, status: Status | None = None, task: str | None = None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of the owner's jobs, newest first, as the index has them, and where the next one begins."""
+        names, values, filters = {"#o": "owner"}, {":o": owner}, []
+        for attribute, wanted in (("status", status), ("task", task)):
+            if wanted is not None:
+                names[f"#{attribute}"] = attribute
+                values[f":{attribute}"] = str(wanted)
+                filters.append(f"#{attribute} = :{attribute}")
+        arguments: dict[str, Any] = {"FilterExpression": " AND ".join(filters)} if filters else {}
+        if after is not None:
+            job_id = after.partition("#")[2]
+            arguments["ExclusiveStartKey"] = to_item(
+                {"owner": owner, "listed": after, "pk": f"job#{job_id}", "sk": "job"}
+            )
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName="by_owner",
+            KeyConditionExpression="#o = :o",
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=to_item(values),
+            ScanIndexForward=False,
+            Limit=limit,
+            **arguments,
+        )
+        last = answer.get("LastEvaluatedKey")
+        rows = [with_seconds(from_item(item)) for item in answer["Items"]]
+        return [row | {"id": row["pk"].partition("#")[2]} for row in rows], last["listed"]["S"] if last else None
+
+    def overdue(self, now: float) -> Iterator[tuple[str, float, int]]:
+        """(job id, wake_at, wakes) of all whose time has passed, oldest first in each shard."""
+        for shard in range(SHARDS):
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                IndexName="due",
+                KeyConditionExpression="due = :d AND wake_at <= :now",
+                ExpressionAttributeValues=to_item({":d": f"due#{shard}", ":now": ms(now)}),
+            )
+            for page in pages:
+                for row in map(from_item, page["Items"]):
+                    yield row["pk"].partition("#")[2], row["wake_at"] / 1000, row.get("wakes", 0)
+
+    # -------------------------------------------------------------- payloads in items of their own
+
+    def put_text(self, job_id: str, name: str, text: str, expires_at: float) -> None:
+        item = to_item({"pk": f"job#{job_id}", "sk": name, "text": text, "expires_at": math.ceil(expires_at)})
+        self._client.put_item(TableName=self._table, Item=item)
+
+    def get_text(self, job_id: str, name: str) -> str:
+        answer = self._client.get_item(TableName=self._table, Key=job_key(job_id, name), ConsistentRead=True)
+        if "Item" not in answer:
+            raise NotFound(f"{name} of job {job_id} is not stored any more.")
+        return str(answer["Item"]["text"]["S"])
+
+    # -------------------------------------------------------------- how moves are written
+
+    def _changed(self, to: Status, token: str, now: float, **detail: Any) -> Update:
+        """A change of status, with its place among the job's events, all by the one write that makes it."""
+        return (
+            Update()
+            .set(status=to, updated_at=ms(now))
+            .put_in("history", token, {"at": ms(now), "status": to, **detail})
+            .put_next("seqs", token, "last_event")
+            .add("last_event", "version")
+        )
+
+    def _end(self, job: Job, to: Status, token: str, now: float, when: ConditionBase, **values: Any) -> Job:
+        """The move to a final status. Raises _Failed."""
+        update = (
+            self._changed(to, f"{token}-end", now)
+            .set(**values, finished_at=ms(now), expires_at=math.ceil(now + job.ttl_seconds))
+            .remove("due", "wake_at", "lease_until")
+        )
+        return self._update(job.id, update, Attr("status").is_in(froms(to)) & when)
+
+    def _end_as_holder(self, job: Job, to: Status, now: float, progress: Progress | None, **values: Any) -> Job:
+        if progress is not None:
+            values["progress"] = asdict(progress)
+        try:
+            return self._end(job, to, job.token, now, _held(job), **values)
+        except _Failed as failed:
+            standing = failed.job
+            if standing is not None and standing.token == job.token and standing.status is to:
+                return standing
+            raise LeaseLost(job.id) from None
+
+    def _as_holder(self, job: Job, update: Update) -> Job:
+        try:
+            return self._update(job.id, update, _held(job))
+        except _Failed:
+            raise LeaseLost(job.id) from None
+
+    def _update(self, job_id: str, update: Update, when: ConditionBase) -> Job:
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key=job_key(job_id),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **update.arguments(Attr("pk").exists() & when),
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            raise _Failed(_standing(error)) from None
+        return item_job(answer["Attributes"])
+
+    def _sort_keys(self, job_id: str) -> Iterator[str]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :p",
+            ExpressionAttributeValues=to_item({":p": f"job#{job_id}"}),
+            ProjectionExpression="sk",
+            ConsistentRead=True,
+        )
+        for page in pages:
+            for row in page["Items"]:
+                yield row["sk"]["S"]
+
+
+class _Failed(Exception):
+    """A condition did not hold; `job` is what stood there."""
+
+    def __init__(self, job: Job | None) -> None:
+        self.job = job
+
+
+def _held(job: Job) -> ConditionBase:
+    """The fence: this very claim still holds the job."""
+    return Attr("status").eq(Status.RUNNING) & Attr("attempt").eq(job.attempt) & Attr("token").eq(job.token)
+
+
+def _standing(error: ClientError) -> Job | None:
+    """What a failed condition found in the way; None for nothing."""
+    item: Any = error.response.get("Item")  # botocore puts a failed condition's modelled members there
+    return item_job(item) if item else None

@@ -1,0 +1,247 @@
+"""What a task is, and what it sees while it runs: everything that code in `tasks/` may import.
+
+    from pydantic import BaseModel
+    from common.tasks import Context, task
+
+    class Greeting(BaseModel):
+        name: str
+
+    @task(timeout_seconds=60)
+    async def greet(ctx: Context, input: Greeting) -> str:
+        ctx.progress(50, message="thinking")
+        return f"Hello, {input.name}!"
+
+A task is `async def` or a plain `def`; either way it runs in a thread of its own, so code that blocks hurts no neighbour.
+What it returns is stored as JSON: pydantic models, dataclasses, dicts, lists, strings, numbers, None.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, overload
+
+from pydantic import BaseModel, ValidationError
+
+from common.documents import Document
+from common.errors import Fault, InvalidInput, Permanent, Retryable
+from common.jobs import MAX_ATTEMPTS, MAX_TIMEOUT, Progress
+
+__all__ = ["Context", "Document", "Permanent", "Retryable", "Stopped", "Task", "task"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+#: Longest progress message, in characters.
+MESSAGE = 500
+
+
+class TaskDefinitionError(Exception):
+    """A task is declared wrongly; raised when its module is imported."""
+
+
+class Stopped(BaseException):
+    """Raised inside a plain task to stop it: cancelled, out of time, or its job went to another worker.
+
+    Not an Exception, so that `except Exception` in a task does not swallow it.
+    """
+
+
+class Link(Protocol):
+    """What a context needs of the worker that runs it."""
+
+    def progress(self, progress: Progress) -> None: ...
+    def is_cancelled(self) -> bool: ...
+    def remaining(self) -> float: ...
+    def document(self, document_id: str) -> Document: ...
+
+
+class Context:
+    """A running task's hold on its job. Its methods may be called from any thread, and never wait, `document` aside."""
+
+    def __init__(self, link: Link, *, job_id: str, task: str, attempt: int) -> None:
+        self._link = link
+        self.job_id = job_id
+        self.task = task
+        self.attempt = attempt
+
+    def progress(
+        self,
+        percent: float | None = None,
+        *,
+        current: int | None = None,
+        total: int | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Says where the job is. Call it as often as you like: the latest is written at most once a second.
+
+        In a plain (not async) task this raises Stopped once the job is to stop.
+        """
+        if percent is None and current is not None and total:
+            percent = 100 * current / total
+        self._link.progress(
+            Progress(
+                percent=None if percent is None else min(100, max(0, int(percent))),
+                current=None if current is None else int(current),
+                total=None if total is None else int(total),
+                message=None if message is None else printable(str(message), MESSAGE),
+            )
+        )
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job is to stop: its owner asked for it, its time is up, or another worker has it."""
+        return self._link.is_cancelled()
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the time limit of this attempt."""
+        return self._link.remaining()
+
+    def document(self, document_id: str) -> Document:
+        """A document that the job's owner stored. Waits for the bucket; raises NotFound."""
+        return self._link.document(document_id)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A registered function."""
+
+    name: str
+    function: Callable[..., Any]
+    input_type: type[BaseModel]
+    description: str
+    timeout_seconds: int
+    max_attempts: int
+
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.function)
+
+    def validate(self, value: Any) -> BaseModel:
+        """The typed input of a JSON object. Raises InvalidInput; `faults` of it says where."""
+        try:
+            return self.input_type.model_validate(value)
+        except ValidationError as error:
+            raise InvalidTaskInput(self.name, error) from None
+
+    def input_schema(self) -> dict[str, Any]:
+        return self.input_type.model_json_schema()
+
+
+class InvalidTaskInput(InvalidInput):
+    """The input does not fit the task"""
+
+    def __init__(self, name: str, error: ValidationError) -> None:
+        self.faults: list[Fault] = faults_of(error)
+        places = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'input'}: {f['msg']}" for f in self.faults[:5])
+        super().__init__(f"The input does not fit the task {name}: {places}")
+
+
+class Registry:
+    """The tasks by name."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+
+    def add(self, new: Task) -> None:
+        if new.name in self._tasks and self._tasks[new.name].function.__module__ != new.function.__module__:
+            raise TaskDefinitionError(f"Two tasks are called {new.name!r}; give one of them a name=.")
+        self._tasks[new.name] = new
+
+    def find(self, name: str) -> Task | None:
+        return self._tasks.get(name)
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(sorted(self._tasks.values(), key=lambda found: found.name))
+
+
+#: Where @task puts what it decorates; importing the package `tasks` fills it.
+REGISTRY = Registry()
+
+_OPTIONS = {"name": str, "description": str, "timeout_seconds": int, "max_attempts": int}
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@overload
+def task(function: _F, /) -> _F: ...
+@overload
+def task(
+    *, name: str = ..., description: str = ..., timeout_seconds: int = ..., max_attempts: int = ...
+) -> Callable[[_F], _F]: ...
+def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Registers a function as a task: `@task` or `@task(timeout_seconds=60, max_attempts=5, name=…, description=…)`.
+
+    The function takes a Context (if it wants one) and one pydantic model, both by their annotations. Time limits are
+    seconds of one attempt. Raises TaskDefinitionError for anything that could only fail later.
+    """
+    for option, value in options.items():
+        if option not in _OPTIONS:
+            raise TaskDefinitionError(f"@task has no option {option!r}; it knows {', '.join(_OPTIONS)}.")
+        if not isinstance(value, _OPTIONS[option]) or isinstance(value, bool):
+            raise TaskDefinitionError(f"@task({option}=…) takes {_OPTIONS[option].__name__}, not {value!r}.")
+    if function is None:
+        return lambda decorated: task(decorated, **options)
+    REGISTRY.add(_defined(function, **options))
+    return function
+
+
+def _defined(
+    function: Callable[..., Any],
+    name: str | None = None,
+    description: str | None = None,
+    timeout_seconds: int = 300,
+    max_attempts: int = 3,
+) -> Task:
+    name = name or function.__name__
+    if not _NAME.fullmatch(name):
+        raise TaskDefinitionError(f"{name!r} is no name for a task: lower-case letters, digits and _, 64 at most.")
+    if not 1 <= timeout_seconds <= MAX_TIMEOUT:
+        raise TaskDefinitionError(f"{name}: timeout_seconds is 1 to {MAX_TIMEOUT}, not {timeout_seconds}.")
+    if not 1 <= max_attempts <= MAX_ATTEMPTS:
+        raise TaskDefinitionError(f"{name}: max_attempts is 1 to {MAX_ATTEMPTS}, not {max_attempts}.")
+    return Task(
+        name=name,
+        function=function,
+        input_type=_input_type(name, function),
+        description=description or inspect.getdoc(function) or "",
+        timeout_seconds=timeout_seconds,
+        max_attempts=max_attempts,
+    )
+
+
+def _input_type(name: str, function: Callable[..., Any]) -> type[BaseModel]:
+    hints = typing.get_type_hints(function)
+    kinds = [hints.get(parameter) for parameter in inspect.signature(function).parameters]
+    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    if len(models) != 1 or len(kinds) > 2 or any(kind not in (*models, Context) for kind in kinds):
+        raise TaskDefinitionError(
+            f"{name}: declare it as (ctx: Context, input: YourModel) or (input: YourModel), YourModel a pydantic BaseModel."
+        )
+    return models[0]
+
+
+def arguments(of: Task, ctx: Context, value: BaseModel) -> dict[str, Any]:
+    """The keyword arguments that the task's function takes."""
+    hints = typing.get_type_hints(of.function)
+    return {
+        parameter: ctx if hints[parameter] is Context else value
+        for parameter in inspect.signature(of.function).parameters
+    }
+
+
+def faults_of(error: ValidationError) -> list[Fault]:
+    """Pydantic's findings without the values: an input may hold secrets, or what JSON cannot say."""
+    return [
+        {"loc": list(found["loc"]), "msg": found["msg"]}
+        for found in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def printable(text: str, most: int) -> str:
+    """Text that can be stored and sent: no lone surrogates, `most` characters."""
+    text = text.encode(errors="replace").decode()
+    return text if len(text) <= most else text[: most - 1] + "…"
