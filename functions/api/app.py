@@ -1,0 +1,10 @@
+"""Entry point: the HTTP API."""
+
+from mangum import Mangum
+
+from common import wiring
+from functions.api.application import create_app
+
+app = create_app(wiring.from_environment())
+# With lifespan it would start and stop the application at every request.
+handler = Mangum(app, lifespan="off")

@@ -1,0 +1,63 @@
+"""The API: routes over the services. Knows no Lambda."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+import tasks  # noqa: F401  # registers them: unknown tasks and bad inputs are refused at submission
+from common.telemetry import logger
+from common.wiring import Services
+from functions.api import documents, jobs, problems
+
+health = APIRouter()
+
+
+@health.get("/health")
+async def get_health() -> dict[str, str]:
+    """Whether the API answers; asks nothing of what is behind it."""
+    return {"status": "ok"}
+
+
+def create_app(services: Services) -> FastAPI:
+    app = FastAPI(title="Longrun", version="0.1.0", description="Jobs for AI agents, with no servers.", redoc_url=None)
+    app.state.services = services
+    for router in (health, jobs.router, documents.router):
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(RequestLog)
+    return app
+
+
+class RequestLog:
+    """One line a request. Plain ASGI: Starlette's own kind of middleware would cost more than the request."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def watched(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            logger.info(
+                "request",
+                method=scope["method"],
+                # The path as it came, for a log line; %r would be needed only if lines were not JSON.
+                path=scope["path"][:200],
+                status=status,
+                owner=scope.get("state", {}).get("owner"),
+                ms=round((time.perf_counter() - started) * 1000, 1),
+            )

@@ -1,0 +1,91 @@
+"""How things look to a client: API.md's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from common.documents import Entry
+from common.jobs import Job, Payload
+from common.payloads import Payloads
+from common.tasks import Task
+
+#: Longest that a client is told to wait before it asks again, in seconds.
+MAX_RETRY_AFTER = 15
+
+
+def rfc3339(seconds: float | None) -> str | None:
+    """UTC with a Z, to the millisecond."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def job_view(job: Job, now: float, payloads: Payloads) -> dict[str, Any]:
+    """The job. Inputs and results in the bucket are not in it: `input_link`, `result_link` say where they are."""
+    links = {
+        f"{name}_link": f"/jobs/{job.id}/{name}"
+        for name, payload in (("input", job.input), ("result", job.result))
+        if payload is not None and payload.blob is not None
+    }
+    return {
+        "id": job.id,
+        "task": job.task,
+        "status": job.seen_status(now),
+        "progress": asdict(job.progress) if job.progress else None,
+        "input": _content(payloads, job, job.input),
+        "result": _content(payloads, job, job.result),
+        "error": asdict(job.error) if job.error else None,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "timeout_seconds": job.timeout_seconds,
+        "created_at": rfc3339(job.created_at),
+        "started_at": rfc3339(job.started_at),
+        "updated_at": rfc3339(job.updated_at),
+        "finished_at": rfc3339(job.finished_at),
+        "expires_at": rfc3339(job.expires_at),
+        "cancel_requested": job.cancel_requested,
+        "callback_url": job.callback_url,
+        "metadata": dict(job.metadata),
+        "usage": {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0},
+        "last_event": job.last_event,
+        **links,
+    }
+
+
+def summary_view(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a list shows of a job."""
+    times = ("created_at", "started_at", "finished_at", "expires_at")
+    columns = ("id", "task", "status", "attempt", "max_attempts")
+    return {name: row[name] for name in columns} | {name: rfc3339(row.get(name)) for name in times}
+
+
+def document_view(entry: Entry) -> dict[str, Any]:
+    return asdict(entry) | {"updated_at": rfc3339(entry.updated_at)}
+
+
+def task_view(task: Task) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "description": task.description,
+        "timeout_seconds": task.timeout_seconds,
+        "max_attempts": task.max_attempts,
+        "input_schema": task.input_schema(),
+    }
+
+
+def etag(job: Job, now: float) -> str:
+    """Changes with every change that the job's view shows."""
+    return f'W/"{job.version}-{job.attempt}-{job.seen_status(now)}"'
+
+
+def retry_after(job: Job, now: float) -> str:
+    """Seconds to wait before asking again: a tenth of the job's age, so that long jobs are asked after seldom."""
+    return str(min(MAX_RETRY_AFTER, max(1, int((now - job.created_at) / 10))))
+
+
+def _content(payloads: Payloads, job: Job, payload: Payload | None) -> Any:
+    return None if payload is None or payload.blob is not None else json.loads(payloads.get(job.id, payload))

@@ -1,0 +1,31 @@
+"""Ends the jobs of messages that no worker could handle."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from common.errors import DeadLettered
+from common.jobs import Failure
+from common.queue import Message, NotAMessage
+from common.telemetry import logger
+from common.wiring import Services
+
+
+def bury(services: Services, record: dict[str, Any]) -> None:
+    """A job that a living worker holds, or that waits for its time, is left alone: its message was a spare one."""
+    try:
+        message = Message.from_record(record)
+    except NotAMessage as unknown:
+        # Nobody's job: nothing to end. Its id is enough to find it in the queue's own logs.
+        logger.error("dead letter names no job", reason=str(unknown))
+        return
+    job = services.store.get(message.job_id, services.clock(), consistent=True)
+    if job is None or job.status.is_final:
+        return
+    error = DeadLettered("No worker could handle this job's message; it was given up after several receives.")
+    failure = Failure(type(error).__name__, str(error), retryable=True, attempt=job.attempt)
+    ending = None if job.cancel_requested else failure
+    buried = services.store.bury(job, ending, secrets.token_hex(8), services.clock())
+    if buried is not None:
+        logger.error("job dead-lettered", job_id=job.id, owner=job.owner, task=job.task, attempt=job.attempt)

@@ -1,0 +1,159 @@
+"""One attempt of a task, in a thread of its own.
+
+An async task gets an event loop of its own in that thread: ten jobs that wait for a model share one invocation, and code
+that blocks, or a library that leaves a loop in disorder, hurts its own job only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from common.errors import ResultNotStorable
+from common.jobs import MAX_PAYLOAD, Progress
+from common.tasks import Context, Document, Stopped, Task, arguments
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The task's result, as JSON text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Raised:
+    error: BaseException
+
+
+Outcome = Returned | Raised
+
+
+class Execution:
+    """Runs a task and is its context's link to the worker. Everything here may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        load: Callable[[], tuple[Task, Any]],
+        document: Callable[[str], Document],
+        remaining: Callable[[], float],
+        changed: Callable[[], None],
+        job_id: str,
+        attempt: int,
+    ) -> None:
+        self.outcome: Outcome | None = None
+        self.document = document
+        self.remaining = remaining
+        self._load = load
+        self._changed = changed
+        self._job_id = job_id
+        self._attempt = attempt
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._news: Progress | None = None
+        self._inside = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main_task: asyncio.Task[Any] | None = None
+        self._thread = threading.Thread(target=self._run, name=f"job-{job_id[:8]}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Stops an async task at its next await; a plain one sees ctx.cancelled, or Stopped at its next ctx.progress()."""
+        self._stopping = True
+        loop, main_task = self._loop, self._main_task
+        if loop is not None and main_task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop closed in between: the task has ended
+                loop.call_soon_threadsafe(main_task.cancel)
+
+    def make_stop(self) -> None:
+        """Raises Stopped in the thread at its next line of Python, whatever it is doing; a call into C is not left."""
+        self._stopping = True
+        with self._lock:
+            if self._inside and self._thread.ident is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread.ident), ctypes.py_object(Stopped)
+                )
+
+    @property
+    def has_news(self) -> bool:
+        return self._news is not None
+
+    def take_news(self) -> Progress | None:
+        """The latest that the task said of its progress, once."""
+        with self._lock:
+            news, self._news = self._news, None
+        return news
+
+    def give_back(self, news: Progress) -> None:
+        """Undoes a take, unless there is newer."""
+        with self._lock:
+            self._news = self._news or news
+
+    # -------------------------------------------------------------- what the context asks
+
+    def progress(self, progress: Progress) -> None:
+        if self._stopping and self._loop is None:
+            raise Stopped("The job is to stop.")
+        with self._lock:
+            is_first, self._news = self._news is None, progress
+        if is_first:
+            self._changed()
+
+    def is_cancelled(self) -> bool:
+        return self._stopping
+
+    # -------------------------------------------------------------- inside the thread
+
+    def _run(self) -> None:
+        try:
+            outcome = self._outcome()
+            with self._lock:
+                self._inside = False
+            # A Stopped that was sent but not yet raised would hit the lines below.
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
+        except Stopped as stopped:
+            outcome = Raised(stopped)
+        self.outcome = outcome
+        self._changed()
+
+    def _outcome(self) -> Outcome:
+        try:
+            with self._lock:
+                self._inside = True
+            task, value = self._load()
+            ctx = Context(self, job_id=self._job_id, task=task.name, attempt=self._attempt)
+            call = arguments(task, ctx, value)
+            result = asyncio.run(self._await(task, call)) if task.is_async else task.function(**call)
+            return Returned(to_json(result))
+        except BaseException as error:  # noqa: BLE001  # whatever user code raises is this job's affair alone
+            return Raised(error)
+
+    async def _await(self, task: Task, call: dict[str, Any]) -> Any:
+        self._main_task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        if self._stopping:
+            raise asyncio.CancelledError
+        return await task.function(**call)
+
+
+def to_json(value: Any) -> str:
+    """The value as JSON text that reads back equal. Raises ResultNotStorable, saying why."""
+    try:
+        text = json.dumps(to_jsonable_python(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:
+        raise ResultNotStorable(f"The result cannot be stored as JSON: {type(error).__name__}: {error}") from None
+    if size > MAX_PAYLOAD:
+        raise ResultNotStorable(f"The result has {size:,} bytes; at most {MAX_PAYLOAD:,} are kept.")
+    return text

@@ -1,0 +1,184 @@
+"""What becomes of one message: claim its job, run it, end it. Knows no Lambda."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, TaskTimeout, WorkerLost
+from common.jobs import Failure, Job, Progress, Status
+from common.queue import Message
+from common.retries import Retry, decide, is_retryable
+from common.tasks import Registry, Task, printable
+from common.telemetry import logger
+from common.wiring import Services
+from functions.worker.execution import Execution, Outcome, Raised, Returned
+from functions.worker.supervision import Pace, Stop, Supervision
+
+#: Longest error message that is kept, in characters.
+MESSAGE = 4_000
+#: Waits between tries to write an ending, in seconds; after the last one the lease runs out and the job runs again.
+PERSISTENCE = (0.5, 1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Done:
+    """The message has done its work."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """The message is to come back in `seconds`."""
+
+    seconds: float
+
+
+class Runner:
+    def __init__(
+        self,
+        services: Services,
+        registry: Registry,
+        *,
+        pace: Pace | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._services = services
+        self._registry = registry
+        self._pace = pace or Pace()
+        self._chance = chance
+
+    async def run(self, message: Message) -> Done | Later:
+        store, clock = self._services.store, self._services.clock
+        try:
+            job = await _call(store.claim, message.job_id, token=secrets.token_hex(8), now=clock())
+        except NotClaimable as refused:
+            return await self._unclaimed(message, refused.job)
+        supervision = Supervision(self._services, self._pace, job, message, clock() + job.timeout_seconds)
+        execution = self._execution(job, supervision)
+        if job.cancel_requested:  # the worker before this one died with that wish unanswered
+            supervision.stopped = Stop.CANCELLED
+        else:
+            execution.start()
+            await supervision.watch(execution)
+        await self._conclude(supervision, execution)
+        return Done()
+
+    def _execution(self, job: Job, supervision: Supervision) -> Execution:
+        clock = self._services.clock
+        return Execution(
+            load=lambda: self._load(job),
+            document=lambda document_id: self._services.documents.get(job.owner, document_id),
+            remaining=lambda: max(0.0, supervision.deadline - clock()),
+            changed=supervision.changed,
+            job_id=job.id,
+            attempt=job.attempt,
+        )
+
+    def _load(self, job: Job) -> tuple[Task, Any]:
+        task = self._registry.find(job.task)
+        if task is None:  # a worker older than the API, in the middle of a deploy, or a task that was removed
+            raise Retryable(f"This worker has no task {job.task!r}.")
+        return task, task.validate(json.loads(self._services.payloads.get(job.id, job.input)))
+
+    async def _unclaimed(self, message: Message, job: Job | None) -> Done | Later:
+        """Why the job could not be claimed decides what becomes of its message."""
+        now = self._services.clock()
+        if job is None or job.status.is_final or job.status is Status.WAITING:
+            return Done()
+        if job.is_leased(now):
+            # The first time, this is a copy of a message that a living worker holds. A message that came back means
+            # that its worker may be dead: it waits for the lease to show it.
+            return Done() if message.receives == 1 else Later((job.lease_until or now) - now + 1)
+        if job.status is Status.PENDING:
+            return Later(max(1.0, job.run_at - now))
+        lost = _failure(WorkerLost(f"The worker died; that was attempt {job.attempt} of {job.max_attempts}."), job)
+        error = None if job.cancel_requested else lost
+        buried = await _call(self._services.store.bury, job, error, secrets.token_hex(8), now)
+        if buried is None:
+            return Later(1)
+        _log_ending(buried)
+        return Done()
+
+    async def _conclude(self, supervision: Supervision, execution: Execution) -> None:
+        if supervision.stopped is Stop.LEASE_LOST:
+            logger.warning("lease lost", job_id=supervision.job.id, attempt=supervision.job.attempt)
+            return
+        outcome = execution.outcome or Raised(TimeoutError())
+        try:
+            await self._end(supervision.job, supervision.stopped, outcome, execution.take_news())
+        except LeaseLost:
+            logger.warning("lease lost", job_id=supervision.job.id, attempt=supervision.job.attempt)
+
+    async def _end(self, job: Job, stopped: Stop | None, outcome: Outcome, progress: Progress | None) -> None:
+        """Writes how the attempt ended. Raises LeaseLost."""
+        if stopped is Stop.TIMEOUT:
+            outcome = Raised(TaskTimeout(f"Task timed out after {job.timeout_seconds} s"))
+        match outcome:
+            case Returned(text):
+                payload = await self._surely(
+                    self._services.payloads.put_result, job.id, job.attempt, text, self._services.clock()
+                )
+                ended = await self._surely(
+                    self._services.store.complete, job, payload, progress, self._services.clock()
+                )
+            case Raised() if stopped is Stop.CANCELLED:
+                ended = await self._surely(self._services.store.end_cancelled, job, progress, self._services.clock())
+            case Raised(error):
+                ended = await self._failed(job, error, progress)
+        _log_ending(ended)
+
+    async def _failed(self, job: Job, error: BaseException, progress: Progress | None) -> Job:
+        store, clock = self._services.store, self._services.clock
+        decision = decide(error, job.attempt, job.max_attempts, self._chance)
+        if not isinstance(decision, Retry):
+            failed: Job = await self._surely(store.fail, job, _failure(error, job), progress, clock())
+            return failed
+        now = clock()
+        try:
+            job = await self._surely(store.retry, job, _failure(error, job), now + decision.after, now)
+        except CancelRequested:
+            cancelled: Job = await self._surely(store.end_cancelled, job, progress, clock())
+            return cancelled
+        try:
+            await _call(self._services.queue.send, job.id, decision.after)
+        except Exception as refused:  # noqa: BLE001  # the job is safe in the table: the sweeper sends what is overdue
+            logger.warning("retry not sent", job_id=job.id, error=type(refused).__name__)
+        return job
+
+    async def _surely(self, write: Callable[..., Any], *arguments: Any) -> Any:
+        """An ending is worth some persistence: the work is done and paid for."""
+        for wait in PERSISTENCE:
+            try:
+                return await _call(write, *arguments)
+            except (LeaseLost, CancelRequested):
+                raise
+            except Exception as error:  # noqa: BLE001
+                logger.warning("write failed", write=write.__name__, error=type(error).__name__)
+                await asyncio.sleep(wait)
+        return await _call(write, *arguments)
+
+
+async def _call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    return await asyncio.to_thread(function, *arguments, **named)
+
+
+def _failure(error: BaseException, job: Job) -> Failure:
+    message = printable(str(error), MESSAGE) or type(error).__name__
+    return Failure(type(error).__name__, message, is_retryable(error), job.attempt)
+
+
+def _log_ending(job: Job) -> None:
+    logger.info(
+        "attempt ended",
+        job_id=job.id,
+        owner=job.owner,
+        task=job.task,
+        attempt=job.attempt,
+        status=job.status,
+        error=job.error.type if job.error else None,
+    )

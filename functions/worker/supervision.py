@@ -1,0 +1,156 @@
+"""Watches over one running attempt: keeps its lease, writes its progress, and stops it when it must stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from common.errors import LeaseLost
+from common.jobs import Job
+from common.queue import Message
+from common.store import LEASE
+from common.telemetry import logger
+from common.wiring import Services
+from functions.worker.execution import Execution
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often what is done, in seconds."""
+
+    #: Least time between two writes of progress.
+    progress: float = 1
+    #: Longest without hearing from the table: so soon is a wish to cancel noticed.
+    contact: float = 4
+    #: Between renewals of lease and message; the first is made at the first contact, since a worker may die young.
+    renewal: float = 20
+    #: Added to the message's invisibility, so that it comes back when the lease is over, not before.
+    margin: float = 5
+    #: From asking a task to stop to making it.
+    patience: float = 2
+    #: From asking a task to stop to ending the job without it.
+    grace: float = 6
+
+
+class Stop(Enum):
+    """Why a task was stopped."""
+
+    TIMEOUT = "time limit"
+    CANCELLED = "cancelled"
+    LEASE_LOST = "lease lost"
+
+
+class Supervision:
+    """`job` is the latest of it that was seen, `stopped` why the task was told to stop, if it was."""
+
+    def __init__(self, services: Services, pace: Pace, job: Job, message: Message, deadline: float) -> None:
+        self.job = job
+        self.stopped: Stop | None = None
+        self._services = services
+        self._pace = pace
+        self._message = message
+        self.deadline = deadline
+        now = services.clock()
+        self._next_progress = now + pace.progress
+        self._next_contact = self._next_renewal = now + pace.contact
+        self._stopped_at = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._change = asyncio.Event()
+
+    def changed(self) -> None:
+        """To be called, from any thread, when there is news or an end."""
+        with contextlib.suppress(RuntimeError):  # a task that was given up ends after the invocation did
+            self._loop.call_soon_threadsafe(self._change.set)
+
+    async def watch(self, execution: Execution) -> None:
+        """Returns when the task has ended, or when it is not waited for any more."""
+        while execution.outcome is None and not self._given_up():
+            self._change.clear()
+            if execution.outcome is None:
+                await self._nap(execution)
+            await self._tend(execution)
+
+    async def _nap(self, execution: Execution) -> None:
+        now = self._services.clock()
+        moments = [self._next_contact, self._next_renewal]
+        if self.stopped is None:
+            moments.append(self.deadline)
+        elif self.stopped is not Stop.CANCELLED:
+            moments.append(now + self._pace.patience / 2)
+        if execution.has_news:
+            moments.append(self._next_progress)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._change.wait(), timeout=max(0, min(moments) - now))
+
+    async def _tend(self, execution: Execution) -> None:
+        now = self._services.clock()
+        if execution.outcome is not None:
+            return
+        if self.stopped is None and now >= self.deadline:
+            self._stop(execution, Stop.TIMEOUT)
+        if self.stopped not in (None, Stop.CANCELLED) and now - self._stopped_at >= self._pace.patience:
+            execution.make_stop()
+        if self.stopped is Stop.LEASE_LOST:
+            self._next_contact = self._next_renewal = float("inf")
+        elif now >= self._next_renewal:
+            await self._contact(execution, self._renew)
+        elif execution.has_news and now >= self._next_progress:
+            await self._contact(execution, lambda: self._report(execution))
+        elif now >= self._next_contact:
+            await self._contact(execution, self._peek)
+
+    async def _contact(self, execution: Execution, how: Callable[[], Awaitable[bool]]) -> None:
+        """Speaks to the table and learns whether to go on. A table that does not answer is asked again soon."""
+        self._next_contact = self._services.clock() + self._pace.contact
+        try:
+            cancelled = await how()
+        except LeaseLost:
+            self._stop(execution, Stop.LEASE_LOST)
+        except Exception as error:  # noqa: BLE001  # the lease outlives a few failures; if not, the fence holds
+            logger.warning("contact failed", job_id=self.job.id, attempt=self.job.attempt, error=type(error).__name__)
+        else:
+            if cancelled and self.stopped is None:
+                self._stop(execution, Stop.CANCELLED)
+
+    async def _report(self, execution: Execution) -> bool:
+        self._next_progress = self._services.clock() + self._pace.progress
+        news = execution.take_news()
+        if news is None:
+            return False
+        try:
+            self.job = await self._call(self._services.store.report, self.job, news, self._services.clock())
+        except BaseException:
+            execution.give_back(news)
+            raise
+        return self.job.cancel_requested
+
+    async def _renew(self) -> bool:
+        self._next_renewal = self._next_contact  # sooner than planned if this fails
+        self.job = await self._call(self._services.store.renew, self.job, self._services.clock())
+        self._next_renewal = self._services.clock() + self._pace.renewal
+        await self._call(self._services.queue.hide, self._message, LEASE + self._pace.margin)
+        return self.job.cancel_requested
+
+    async def _peek(self) -> bool:
+        return bool(await self._call(self._services.store.is_cancel_requested, self.job))
+
+    async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.to_thread(function, *arguments)
+
+    def _stop(self, execution: Execution, why: Stop) -> None:
+        self.stopped = why
+        self._stopped_at = self._services.clock()
+        execution.ask_to_stop()
+
+    def _given_up(self) -> bool:
+        """A cancelled task is waited for, up to its time limit; one that is out of time, or not ours any more, is not."""
+        if self.stopped is None:
+            return False
+        now = self._services.clock()
+        if self.stopped is Stop.CANCELLED:
+            return now >= self.deadline + self._pace.grace
+        return now - self._stopped_at >= self._pace.grace
