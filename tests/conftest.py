@@ -1,0 +1,299 @@
+"""The real code on moto: handlers are called with the events of `events/`, on the template's own table, queues and bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import importlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+import boto3
+import botocore.client
+import pytest
+from moto import mock_aws
+from samtranslator.yaml_helper import yaml_parse
+
+from common.jobs import Job, Payload, Status, new_id
+from common.settings import AuthMode, Settings
+from common.wiring import Services
+from common.wiring import services as wire
+
+ROOT = Path(__file__).parent.parent
+REGION = "eu-central-1"
+RESOURCES: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+
+#: Before any client is made: moto must never be passed by, and no real credentials found.
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": REGION,
+    "POWERTOOLS_LOG_LEVEL": "INFO",
+}
+os.environ.pop("AWS_ENDPOINT_URL", None)
+
+
+class Clock:
+    """Time that moves when a test says so, in seconds since 1970."""
+
+    def __init__(self) -> None:
+        self.now = 1_795_341_600.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """The template's table, queues and bucket on moto."""
+    lock, call = threading.RLock(), botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def one_at_a_time(self: Any, *arguments: Any) -> Any:
+        with lock:  # moto checks a condition and writes without one: two threads could both win
+            return call(self, *arguments)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", one_at_a_time)
+    with mock_aws():
+        yield Settings(_table(), _queue(), _bucket())
+
+
+def _table() -> str:
+    names = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
+    properties = RESOURCES["Table"]["Properties"]
+    boto3.client("dynamodb").create_table(TableName="longrun", **{name: properties[name] for name in names})
+    return "longrun"
+
+
+def _queue() -> str:
+    sqs = boto3.client("sqs")
+    dead = sqs.create_queue(QueueName="longrun-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    properties = RESOURCES["Queue"]["Properties"]
+    redrive = {"deadLetterTargetArn": arn, "maxReceiveCount": properties["RedrivePolicy"]["maxReceiveCount"]}
+    return sqs.create_queue(
+        QueueName="longrun",
+        Attributes={"VisibilityTimeout": str(properties["VisibilityTimeout"]), "RedrivePolicy": json.dumps(redrive)},
+    )["QueueUrl"]
+
+
+def _bucket() -> str:
+    boto3.client("s3").create_bucket(Bucket="longrun", CreateBucketConfiguration={"LocationConstraint": REGION})
+    return "longrun"
+
+
+@pytest.fixture
+def services(aws: Settings, clock: Clock) -> Services:
+    return wire(aws, clock=clock)
+
+
+@pytest.fixture
+def make_job(services: Services, clock: Clock) -> Callable[..., Job]:
+    """Puts a job straight into the table."""
+
+    def make(**changes: Any) -> Job:
+        values: dict[str, Any] = {
+            "id": new_id(),
+            "owner": "acme",
+            "task": "echo",
+            "status": Status.PENDING,
+            "input": Payload(size=2, inline="{}"),
+            "created_at": clock(),
+            "updated_at": clock(),
+            "max_attempts": 3,
+            "timeout_seconds": 300,
+            "ttl_seconds": 86_400,
+            "fingerprint": "",
+            "token": new_id(),
+            "run_at": 0,
+            "wake_at": clock() + 60,
+        }
+        job, is_new = services.store.put(Job(**(values | changes)), clock())
+        assert is_new
+        return job
+
+    return make
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass
+class Api:
+    """Calls the API's Lambda handler with API Gateway's events."""
+
+    handler: Callable[[Any, Any], Any]
+    headers: dict[str, str] = field(default_factory=dict)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        **query: Any,
+    ) -> Answer:
+        event = load_event("api")
+        data = body if body is not None else None if json is None else _dumps(json)
+        event["rawPath"] = path
+        event["rawQueryString"] = urlencode(query)
+        event["requestContext"]["http"] |= {"method": method, "path": path}
+        event["headers"] = {"host": event["headers"]["host"], "content-type": "application/json"} | self.headers | (headers or {})
+        event["headers"] = {name: value for name, value in event["headers"].items() if value is not None}
+        event["body"] = None if data is None else base64.b64encode(data).decode()
+        event["isBase64Encoded"] = True
+        # In Lambda each function is a process of its own; here the worker's asyncio.run has taken the loop away.
+        asyncio.set_event_loop(self.loop)
+        answer = self.handler(event, SimpleNamespace())
+        text = base64.b64decode(answer["body"]).decode() if answer.get("isBase64Encoded") else answer["body"]
+        return Answer(answer["statusCode"], answer["headers"], text)
+
+    def submit(self, task: str = "echo", input: Any = None, **options: Any) -> dict[str, Any]:
+        answer = self("POST", "/jobs", json={"task": task, "input": input or {}, **options})
+        assert answer.status == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        answer = self("GET", f"/jobs/{job_id}")
+        assert answer.status == 200, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def as_owner(self, services: Services, owner: str) -> Api:
+        key, _ = services.keys.create(owner, "test", services.clock())
+        return Api(self.handler, {"authorization": f"Bearer {key}"}, self.loop)
+
+
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def load_event(name: str) -> Any:
+    return copy.deepcopy(json.loads((ROOT / "events" / f"{name}.json").read_text()))
+
+
+@pytest.fixture
+def anybody(services: Services) -> Api:
+    """The API with no key."""
+    from mangum import Mangum
+
+    from functions.api.application import create_app
+
+    return Api(Mangum(create_app(services), lifespan="off"))
+
+
+@pytest.fixture
+def api(anybody: Api, services: Services) -> Api:
+    """The API, called by the owner acme."""
+    return anybody.as_owner(services, "acme")
+
+
+@pytest.fixture
+def open_api(services: Services) -> Api:
+    """The API of a laptop, where no key is needed."""
+    from dataclasses import replace
+
+    from mangum import Mangum
+
+    from functions.api.application import create_app
+
+    settings = replace(services.settings, auth_mode=AuthMode.OPEN)
+    return Api(Mangum(create_app(replace(services, settings=settings)), lifespan="off"))
+
+
+@dataclass
+class Worker:
+    """Lambda's event source mapping in small: receives, calls the worker's handler, deletes what did not fail."""
+
+    handler: Callable[[Any, Any], Any]
+    queue_url: str
+
+    def receive(self) -> list[dict[str, Any]]:
+        answer = boto3.client("sqs").receive_message(
+            QueueUrl=self.queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+        )
+        return [as_record(message) for message in answer.get("Messages", [])]
+
+    def handle(self, records: list[dict[str, Any]]) -> list[str]:
+        """Runs one invocation; returns the message ids that it reported as failed."""
+        answer = self.handler({"Records": records}, SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000))
+        failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+        for record in records:
+            if record["messageId"] not in failed:
+                boto3.client("sqs").delete_message(QueueUrl=self.queue_url, ReceiptHandle=record["receiptHandle"])
+        return failed
+
+    def __call__(self) -> list[str]:
+        """Handles what is in the queue now, in one batch."""
+        records = self.receive()
+        return self.handle(records) if records else []
+
+
+def as_record(message: Any) -> dict[str, Any]:
+    record: dict[str, Any] = load_event("worker")["Records"][0]
+    return record | {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+    }
+
+
+@pytest.fixture
+def make_worker(services: Services) -> Callable[..., Worker]:
+    def make(**options: Any) -> Worker:
+        import tasks  # noqa: F401
+        from common.tasks import REGISTRY
+        from functions.worker.batches import make_handler
+        from functions.worker.runner import Runner
+
+        used = options.pop("services", services)
+        registry = options.pop("registry", REGISTRY)
+        return Worker(make_handler(used, Runner(used, registry, **options)), used.settings.queue_url)
+
+    return make
+
+
+@pytest.fixture
+def worker(make_worker: Callable[..., Worker]) -> Worker:
+    return make_worker()
+
+
+@pytest.fixture
+def entry_point(aws: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """A function's real `app` module, made anew from the environment, as Lambda does at a cold start."""
+    variables = {"TABLE_NAME": aws.table_name, "QUEUE_URL": aws.queue_url, "BUCKET_NAME": aws.bucket_name}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    def load(function: str) -> Any:
+        module = importlib.import_module(f"functions.{function}.app")
+        return importlib.reload(module)
+
+    return load
