@@ -147,7 +147,11 @@ class Permanent(TaskError):
 
 
 class InvalidInput(Permanent):
-    """The job's input does not fit its task"""
+    """The job's input does not fit its task; `faults` says where"""
+
+    def __init__(self, message: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(message)
+        self.faults = tuple(faults)
 
 
 class ResultNotStorable(Permanent):

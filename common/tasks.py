@@ -120,23 +120,16 @@ class Task:
         return inspect.iscoroutinefunction(self.function)
 
     def validate(self, value: Any) -> BaseModel:
-        """The typed input of a JSON object. Raises InvalidInput; `faults` of it says where."""
+        """The typed input of a JSON object. Raises InvalidInput."""
         try:
             return self.input_type.model_validate(value)
         except ValidationError as error:
-            raise InvalidTaskInput(self.name, error) from None
+            faults = faults_of(error)
+            places = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'input'}: {f['msg']}" for f in faults[:5])
+            raise InvalidInput(f"The input does not fit the task {self.name}: {places}", faults) from None
 
     def input_schema(self) -> dict[str, Any]:
         return self.input_type.model_json_schema()
-
-
-class InvalidTaskInput(InvalidInput):
-    """The input does not fit the task"""
-
-    def __init__(self, name: str, error: ValidationError) -> None:
-        self.faults: list[Fault] = faults_of(error)
-        places = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'input'}: {f['msg']}" for f in self.faults[:5])
-        super().__init__(f"The input does not fit the task {name}: {places}")
 
 
 class Registry:

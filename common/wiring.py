@@ -41,9 +41,15 @@ class Services:
     clock: Callable[[], float]
 
 
-def services(settings: Settings, *, clock: Callable[[], float] = time.time, **overrides: Any) -> Services:
+def services(
+    settings: Settings,
+    *,
+    session: boto3.session.Session | None = None,
+    clock: Callable[[], float] = time.time,
+    **overrides: Any,
+) -> Services:
     """The services of a deployment, over one session of boto3."""
-    session = boto3.session.Session()
+    session = session or boto3.session.Session()
     table = session.client("dynamodb", config=_CALLS)
     blobs = Blobs(lambda: session.client("s3", config=_TRANSFERS), settings.bucket_name)
     store = Store(table, settings.table_name)

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +40,15 @@ os.environ |= {
     "POWERTOOLS_LOG_LEVEL": "INFO",
 }
 os.environ.pop("AWS_ENDPOINT_URL", None)
+
+
+#: Made once: reading the models of the services anew for each test would take most of its time.
+SESSION = boto3.session.Session()
+
+
+@cache
+def client(service: str) -> Any:
+    return SESSION.client(service)  # type: ignore[call-overload]
 
 
 class Clock:
@@ -76,12 +86,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
 def _table() -> str:
     names = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
     properties = RESOURCES["Table"]["Properties"]
-    boto3.client("dynamodb").create_table(TableName="longrun", **{name: properties[name] for name in names})
+    client("dynamodb").create_table(TableName="longrun", **{name: properties[name] for name in names})
     return "longrun"
 
 
 def _queue() -> str:
-    sqs = boto3.client("sqs")
+    sqs = client("sqs")
     dead = sqs.create_queue(QueueName="longrun-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     properties = RESOURCES["Queue"]["Properties"]
@@ -93,13 +103,13 @@ def _queue() -> str:
 
 
 def _bucket() -> str:
-    boto3.client("s3").create_bucket(Bucket="longrun", CreateBucketConfiguration={"LocationConstraint": REGION})
+    client("s3").create_bucket(Bucket="longrun", CreateBucketConfiguration={"LocationConstraint": REGION})
     return "longrun"
 
 
 @pytest.fixture
 def services(aws: Settings, clock: Clock) -> Services:
-    return wire(aws, clock=clock)
+    return wire(aws, session=SESSION, clock=clock)
 
 
 @pytest.fixture
@@ -163,7 +173,9 @@ class Api:
         event["rawPath"] = path
         event["rawQueryString"] = urlencode(query)
         event["requestContext"]["http"] |= {"method": method, "path": path}
-        event["headers"] = {"host": event["headers"]["host"], "content-type": "application/json"} | self.headers | (headers or {})
+        event["headers"] = (
+            {"host": event["headers"]["host"], "content-type": "application/json"} | self.headers | (headers or {})
+        )
         event["headers"] = {name: value for name, value in event["headers"].items() if value is not None}
         event["body"] = None if data is None else base64.b64encode(data).decode()
         event["isBase64Encoded"] = True
@@ -191,7 +203,7 @@ class Api:
 
 
 def _dumps(value: Any) -> bytes:
-    return json.dumps(value).encode()
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def load_event(name: str) -> Any:
@@ -235,7 +247,7 @@ class Worker:
     queue_url: str
 
     def receive(self) -> list[dict[str, Any]]:
-        answer = boto3.client("sqs").receive_message(
+        answer = client("sqs").receive_message(
             QueueUrl=self.queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
         )
         return [as_record(message) for message in answer.get("Messages", [])]
@@ -246,7 +258,7 @@ class Worker:
         failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
         for record in records:
             if record["messageId"] not in failed:
-                boto3.client("sqs").delete_message(QueueUrl=self.queue_url, ReceiptHandle=record["receiptHandle"])
+                client("sqs").delete_message(QueueUrl=self.queue_url, ReceiptHandle=record["receiptHandle"])
         return failed
 
     def __call__(self) -> list[str]:
@@ -297,3 +309,35 @@ def entry_point(aws: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
         return importlib.reload(module)
 
     return load
+
+
+@pytest.fixture
+def sweep(services: Services) -> Callable[[], int]:
+    """One run of the sweeper; returns how many messages it sent."""
+    from functions.sweeper.sweep import sweep as run
+
+    return lambda: run(services, has_time=lambda: True)
+
+
+@pytest.fixture
+def calls(services: Services) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Every AWS call of our code from now on: (operation, parameters)."""
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    def note(params: dict[str, Any], model: Any, **_: Any) -> None:
+        seen.append((model.name, params))
+
+    events = [made.meta.events for made in (services.store._client, services.queue._client, services.blobs._client)]
+    for emitter in events:
+        emitter.register("provide-client-params.*.*", note)
+    yield seen
+    for emitter in events:
+        emitter.unregister("provide-client-params.*.*", note)
+
+
+def message_count(services: Services) -> int:
+    """Messages that wait in the queue and could be received now."""
+    answer = client("sqs").get_queue_attributes(
+        QueueUrl=services.settings.queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    return int(answer["Attributes"]["ApproximateNumberOfMessages"])

@@ -22,7 +22,13 @@ async def get_health() -> dict[str, str]:
 
 
 def create_app(services: Services) -> FastAPI:
-    app = FastAPI(title="Longrun", version="0.1.0", description="Jobs for AI agents, with no servers.", redoc_url=None)
+    app = FastAPI(
+        title="Longrun",
+        version="0.1.0",
+        description="Jobs for AI agents, with no servers.",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.state.services = services
     for router in (health, jobs.router, documents.router):
         app.include_router(router)

@@ -5,6 +5,7 @@ The standard parser alone accepts NaN, lone surrogates, infinities (1e400) and t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import Any, NoReturn
@@ -24,10 +25,11 @@ async def read_bytes(request: Request) -> bytes:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Compressed bodies are not read; send it without Content-Encoding.")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"A body has at most {MAX_BODY:,} bytes; send more by an upload link (POST /uploads).")
+    async with contextlib.aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise TooLarge(f"A body has at most {MAX_BODY:,} bytes; send more by an upload link (POST /uploads).")
     return bytes(body)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common import egress
-from common.errors import BadRequest, Fault, KeyReused, NotFound, Unavailable, Unprocessable
+from common.errors import BadRequest, Fault, InvalidInput, KeyReused, NotFound, Unavailable, Unprocessable
 from common.jobs import (
     DEFAULT_TTL,
     MAX_ATTEMPTS,
@@ -27,7 +27,7 @@ from common.jobs import (
 )
 from common.queue import MAX_DELAY as MAX_MESSAGE_DELAY
 from common.store import RESEND
-from common.tasks import REGISTRY, InvalidTaskInput, Task, faults_of
+from common.tasks import REGISTRY, Task, faults_of
 from common.telemetry import logger
 from common.wiring import Services
 from functions.api.body import dump, parse
@@ -141,7 +141,7 @@ def _checked(services: Services, owner: str, submission: Submission) -> tuple[Ta
         value = parse(uploaded(services, owner, submission.upload))
     try:
         task.validate(value)
-    except InvalidTaskInput as error:
+    except InvalidInput as error:
         faults: list[Fault] = [{"loc": ["input", *fault["loc"]], "msg": fault["msg"]} for fault in error.faults]
         raise Unprocessable(f"The input does not fit the task {task.name}.", faults) from None
     return task, dump(value)

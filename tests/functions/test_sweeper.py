@@ -1,0 +1,202 @@
+"""The sweeper and the dead letters: whatever got stuck moves again, or ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from common.jobs import DAY, Job, Status
+from common.store import LEASE
+from common.wiring import Services
+from tests.conftest import Api, Clock, Worker, client, load_event, message_count
+
+Sweep = Callable[[], int]
+
+
+def state(services: Services, job: Job) -> Job:
+    found = services.store.get(job.id, services.clock(), consistent=True)
+    assert found is not None
+    return found
+
+
+def test_a_job_whose_message_was_never_sent_is_sent(
+    services: Services, make_job: Any, clock: Clock, sweep: Sweep, worker: Worker
+) -> None:
+    job = make_job()
+    assert sweep() == 0
+    clock.advance(60)
+    assert sweep() == 1
+    worker()
+    assert state(services, job).status is Status.COMPLETED
+    clock.advance(DAY)
+    assert sweep() == 0
+
+
+def test_a_dead_worker_s_job_is_sent(
+    services: Services, make_job: Any, clock: Clock, sweep: Sweep, worker: Worker
+) -> None:
+    job = services.store.claim(make_job().id, token="dead", now=clock())
+    clock.advance(LEASE)
+    assert sweep() == 0
+    clock.advance(6)
+    assert sweep() == 1
+    worker()
+    assert (state(services, job).status, state(services, job).attempt) == (Status.COMPLETED, 2)
+
+
+def test_a_living_worker_s_job_is_left_alone(services: Services, make_job: Any, clock: Clock, sweep: Sweep) -> None:
+    job = services.store.claim(make_job().id, token="alive", now=clock())
+    for _ in range(10):
+        clock.advance(40)
+        job = services.store.renew(job, clock())
+        assert sweep() == 0
+
+
+def test_a_short_delay_is_the_message_s_own(api: Api, calls: list[tuple[str, dict[str, Any]]]) -> None:
+    api.submit(delay_seconds=900)
+    assert [given["DelaySeconds"] for name, given in calls if name == "SendMessage"] == [900]
+
+
+def test_a_long_delay_is_the_sweeper_s(
+    api: Api, calls: list[tuple[str, dict[str, Any]]], clock: Clock, sweep: Sweep
+) -> None:
+    api.submit(delay_seconds=3 * DAY)
+    assert "SendMessage" not in [name for name, _ in calls]
+    clock.advance(3 * DAY - 61)
+    assert sweep() == 0
+    clock.advance(20)
+    calls.clear()
+    assert sweep() == 1
+    sent = [given["Entries"] for name, given in calls if name == "SendMessageBatch"]
+    assert [entry["DelaySeconds"] for entry in sent[0]] == [41]
+
+
+def test_a_backlog_is_not_filled_with_copies(make_job: Any, clock: Clock, sweep: Sweep) -> None:
+    make_job()
+    sent = 0
+    for _ in range(6 * 60):  # six hours, a sweep a minute, and no worker comes
+        clock.advance(60)
+        sent += sweep()
+    assert sent == 11
+
+
+def test_of_two_sweepers_one_sends(services: Services, make_job: Any, clock: Clock, sweep: Sweep) -> None:
+    make_job()
+    clock.advance(61)
+    found = list(services.store.overdue(clock()))
+    assert sweep() == 1
+    assert [services.store.wake(*one, clock()) for one in found] == [None]
+
+
+def test_a_sweep_sends_many_in_batches_and_stops_in_time(
+    services: Services, make_job: Any, clock: Clock, sweep: Sweep
+) -> None:
+    from functions.sweeper.sweep import sweep as run
+
+    for _ in range(25):
+        make_job()
+    clock.advance(61)
+    turns = iter([True] * 12 + [False] * 20)
+    assert run(services, has_time=lambda: next(turns)) == 12
+    assert sweep() == 13
+    assert message_count(services) == 25
+
+
+def test_a_refusing_queue_leaves_jobs_to_the_next_sweep(
+    services: Services, make_job: Any, clock: Clock, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_job()
+    clock.advance(61)
+    with monkeypatch.context() as patch:
+        patch.setattr(services.queue._client, "send_message_batch", lambda **given: {"Failed": given["Entries"]})
+        assert sweep() == 0
+    clock.advance(60)
+    assert sweep() == 1
+
+
+def test_the_sweeper_s_entry_point(entry_point: Callable[[str], Any]) -> None:
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 55_000)
+    assert entry_point("sweeper").handler(load_event("sweeper"), context) == {"sent": 0}
+
+
+# ---------------------------------------------------------------------------------------- dead letters
+
+
+@pytest.fixture
+def bury(
+    entry_point: Callable[[str], Any], services: Services, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Any]:
+    app = entry_point("deadletters")
+    monkeypatch.setattr(app, "services", services)
+
+    def deliver(body: str) -> Any:
+        event = load_event("deadletters")
+        event["Records"][0]["body"] = body
+        return app.handler(event, SimpleNamespace())
+
+    return deliver
+
+
+def letter(job: Job) -> str:
+    return f'{{"job": "{job.id}"}}'
+
+
+def test_a_message_that_nobody_could_handle_ends_its_job(services: Services, make_job: Any, bury: Any) -> None:
+    job = make_job()
+    assert bury(letter(job)) == {"batchItemFailures": []}
+    ended = state(services, job)
+    assert ended.status is Status.FAILED
+    assert ended.error is not None
+    assert ended.error.type == "DeadLettered"
+    assert "No worker could handle" in ended.error.message
+    assert ended.expires_at is not None
+
+
+def test_a_dead_worker_s_job_is_ended(services: Services, make_job: Any, bury: Any, clock: Clock) -> None:
+    job = services.store.claim(make_job().id, token="dead", now=clock())
+    clock.advance(LEASE + 1)
+    bury(letter(job))
+    assert state(services, job).status is Status.FAILED
+
+
+def test_a_job_that_somebody_runs_or_that_waits_for_its_time_is_left_alone(
+    services: Services, make_job: Any, bury: Any, clock: Clock
+) -> None:
+    running = services.store.claim(make_job().id, token="alive", now=clock())
+    delayed = make_job(run_at=clock() + 100)
+    for job in (running, delayed):
+        before = state(services, job)
+        bury(letter(job))
+        assert state(services, job) == before
+
+
+def test_an_ended_job_stays_as_it_ended(services: Services, make_job: Any, bury: Any, worker: Worker) -> None:
+    job = make_job()
+    services.queue.send(job.id)
+    worker()
+    before = state(services, job)
+    bury(letter(job))
+    assert state(services, job) == before
+
+
+@pytest.mark.parametrize("body", ["", "junk", "{}", '{"job": "x"}', '{"job": "%s"}' % ("0" * 32)])
+def test_a_dead_letter_of_no_job_is_done_with(bury: Any, body: str) -> None:
+    assert bury(body) == {"batchItemFailures": []}
+
+
+def test_a_poisoned_message_gets_there_by_the_queue_s_own_rule(services: Services, worker: Worker, aws: Any) -> None:
+    client("sqs").send_message(QueueUrl=services.settings.queue_url, MessageBody="poison")
+    receives = 0
+    while records := worker.receive():
+        receives += 1
+        worker.handle(records)
+        for record in records:
+            client("sqs").change_message_visibility(
+                QueueUrl=services.settings.queue_url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=0
+            )
+        assert receives <= 10
+    dead = client("sqs").receive_message(QueueUrl=services.settings.queue_url + "-dead")
+    assert (receives, [message["Body"] for message in dead["Messages"]]) == (5, ["poison"])
