@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 import secrets
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -44,7 +45,7 @@ async def submit_job(request: Request, owner: Caller, wait: Wait = 0) -> Respons
     key = read_key(request.headers.get("idempotency-key"))
     accepted = submit(services, owner, read(await read_json(request)), key)
     preferred = _preferred_wait(request)
-    job = await _wait_for_end(services, accepted.job, wait or preferred or 0)
+    job = await _wait(services, accepted.job, wait or preferred or 0)
     headers = {"Location": f"/jobs/{job.id}"} | _replayed(accepted)
     if preferred is not None:
         headers["Preference-Applied"] = f"wait={preferred}"
@@ -90,13 +91,19 @@ async def list_jobs(
 
 @router.get("/jobs/{job_id}")
 async def get_job(request: Request, job_id: str, owner: Caller, wait: Wait = 0) -> Response:
-    """The job; with `wait`, as soon as it ends."""
+    """The job; with `wait`, as soon as it ends, or differs from what If-None-Match names."""
     services = _services(request)
-    job = await _wait_for_end(services, _find(services, owner, job_id), wait)
-    tags = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if tags & {"*", views.etag(job, services.clock()).removeprefix("W/")}:
-        return Response(status_code=304, headers=_caching(services, job))
-    return _answer(services, job, 200)
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")} - {""}
+
+    def is_known(job: Job) -> bool:
+        return bool(known & {"*", views.etag(job, services.clock()).removeprefix("W/")})
+
+    job = await _wait(services, _find(services, owner, job_id), wait, lambda job: bool(known) and not is_known(job))
+    # Who lets us wait may ask again soon.
+    again = {"Retry-After": "1"} if wait and not job.status.is_final else {}
+    if is_known(job):
+        return Response(status_code=304, headers=_caching(services, job) | again)
+    return _answer(services, job, 200, again)
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=202)
@@ -175,10 +182,10 @@ def _find(services: Services, owner: str, job_id: str, *, consistent: bool = Fal
     raise NotFound("No such job.")
 
 
-async def _wait_for_end(services: Services, job: Job, seconds: float) -> Job:
-    """Looks at ever longer intervals until the job has ended or the time is up."""
+async def _wait(services: Services, job: Job, seconds: float, enough: Callable[[Job], bool] = lambda _: False) -> Job:
+    """Looks at ever longer intervals until the job has ended, or is `enough`, or the time is up."""
     until, pause = services.clock() + seconds, 0.2
-    while not job.status.is_final and (left := until - services.clock()) > 0:
+    while not job.status.is_final and not enough(job) and (left := until - services.clock()) > 0:
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 1.5, 2)
         job = services.store.get(job.id, services.clock()) or job

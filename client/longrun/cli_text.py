@@ -1,0 +1,128 @@
+"""A job's parts as short texts for people."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.text import Text
+
+from longrun.models import Job
+
+STYLES = {
+    "pending": "dim",
+    "running": "cyan",
+    "waiting": "magenta",
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+}
+
+#: Control characters, but for tab and newline: what a model wrote must not steer the reader's terminal.
+CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+
+
+def cleaned(text: str) -> str:
+    """The text without characters that would steer a terminal."""
+    return text.translate(CONTROLS)
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON text for people and machines."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def as_text(value: Any) -> str:
+    """A result as text: a string as it is, everything else as JSON."""
+    return value if isinstance(value, str) else as_json(value)
+
+
+def status_text(status: str) -> Text:
+    """A status in its colour."""
+    return Text(cleaned(status), STYLES.get(status, ""))
+
+
+def time_text(time: datetime | None) -> str:
+    """A time in UTC, to the second."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if time else ""
+
+
+def length_text(job: Job) -> str:
+    """How long the job has been at it; never below zero, as the service's clock may be ahead of ours."""
+    start = job.started_at or job.created_at
+    if start is None:
+        return "?"
+    seconds = max(0, int(((job.finished_at or datetime.now(UTC)) - start).total_seconds()))
+    return f"{seconds} s" if seconds < 60 else str(timedelta(seconds=seconds))
+
+
+def attempt_text(job: Job) -> str:
+    """For example `2 of 3`."""
+    return f"{job.attempt} of {job.max_attempts}" if job.max_attempts else str(job.attempt)
+
+
+def count_text(job: Job) -> str:
+    """For example `2/5`."""
+    said = job.progress
+    if said is None or said.current is None:
+        return ""
+    return f"{said.current:g}" if said.total is None else f"{said.current:g}/{said.total:g}"
+
+
+def progress_text(job: Job) -> str:
+    """For example `40%  2/5  reading page 2 of 5`; what the task did not say is left out."""
+    said = job.progress
+    percent = "" if said is None or said.percent is None else f"{said.percent:g}%"
+    return _joined(percent, count_text(job), _message(job))
+
+
+def change_text(job: Job) -> str:
+    """One line about a change, for example `running  40%  reading page 2 of 5  attempt 2 of 3`."""
+    return _joined(job.status, progress_text(job), again_text(job))
+
+
+def remark_text(job: Job) -> str:
+    """What stands behind the bar: what the task says, and the attempt when it is not the first."""
+    return _joined(_message(job), again_text(job))
+
+
+def again_text(job: Job) -> str:
+    """The attempt when it is not the first."""
+    return f"attempt {attempt_text(job)}" if job.attempt > 1 else ""
+
+
+def facts(job: Job) -> Iterator[tuple[str, str | Text]]:
+    """All that is known of a job, name by name."""
+    yield "id", job.id
+    yield "task", job.task
+    yield "status", status_text(job.status)
+    if job.cancel_requested and not job.is_final:
+        yield "cancel", "asked for"
+    if progress := progress_text(job):
+        yield "progress", progress
+    yield "attempt", attempt_text(job)
+    times = {"created": job.created_at, "started": job.started_at, "finished": job.finished_at}
+    yield from ((name, time_text(time)) for name, time in (times | {"forgotten": job.expires_at}).items() if time)
+    if job.callback_url:
+        yield "callback", job.callback_url
+    if job.metadata:
+        yield "metadata", json.dumps(job.metadata, ensure_ascii=False)
+    if job.usage and job.usage != type(job.usage)():
+        yield "usage", f"{job.usage.input_tokens} tokens in, {job.usage.output_tokens} out, ${job.usage.cost_usd:g}"
+    if job.input is not None:
+        yield "input", as_json(job.input)
+    if job.error:
+        yield "error", Text(cleaned(f"{job.error.type}: {job.error.message}"), "red")
+    if job.result_link:
+        yield "result", f"large; `longrun result {job.id}` fetches it"
+    elif job.result is not None:
+        yield "result", as_text(job.result)
+
+
+def _message(job: Job) -> str:
+    """What the task says, on one line."""
+    return " ".join(job.progress.message.split()) if job.progress and job.progress.message else ""
+
+
+def _joined(*parts: str) -> str:
+    return "  ".join(part for part in parts if part)

@@ -1,0 +1,364 @@
+"""The command line, against a real server on loopback: what it asks, writes, and exits with."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from longrun import Client, Job
+from longrun.cli import app, split_globals
+from longrun.cli_documents import document_ids
+from longrun.cli_output import Output
+from longrun.cli_watch import watching
+from tests.unit.test_client_service import Reply, ScriptedService, job_view, problem
+
+#: No waiting between tries or polls.
+AT_ONCE = {"Retry-After": "0"}
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def service() -> Iterator[ScriptedService]:
+    with ScriptedService().running() as service:
+        yield service
+
+
+@pytest.fixture
+def run(service: ScriptedService, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `longrun` with these arguments against the scripted service, without its pauses."""
+    monkeypatch.setattr("longrun.cli.Client", partial(Client, sleep=lambda seconds: None))
+
+    def run(*arguments: str, **options: Any) -> Result:
+        runner = CliRunner(env={"LONGRUN_URL": service.url, "LONGRUN_API_KEY": "secret-key"})
+        return runner.invoke(app, list(arguments), catch_exceptions=False, **options)
+
+    return run
+
+
+def error_of(result: Result) -> dict[str, Any]:
+    """What `--json` says on stderr."""
+    error: dict[str, Any] = json.loads(result.stderr)["error"]
+    return error
+
+
+def test_submit_writes_the_id_alone(service: ScriptedService, run: Run) -> None:
+    service.on("POST /jobs", Reply(202, job_view()))
+    done = run("submit", "research", "--input", '{"query": "tides"}', "--metadata", "team=a=b", "--key", "k-1")
+    assert (done.exit_code, done.stdout) == (0, "j1\n")
+    assert "longrun watch j1" in done.stderr
+    [sent] = service.seen
+    assert sent.json == {"task": "research", "input": {"query": "tides"}, "metadata": {"team": "a=b"}}
+    assert sent.headers["idempotency-key"] == '"k-1"'
+    assert sent.headers["authorization"] == "Bearer secret-key"
+
+
+def test_submit_passes_every_option_on(service: ScriptedService, run: Run) -> None:
+    service.on("POST /jobs", Reply(202, job_view()))
+    numbers = {"timeout_seconds": 60, "max_attempts": 2, "delay_seconds": 5, "ttl_seconds": 900}
+    options = [part for name, value in numbers.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    assert run("submit", "research", *options, "--callback-url", "https://x.example/h").exit_code == 0
+    assert service.seen[0].json == {"task": "research", "input": {}, "callback_url": "https://x.example/h"} | numbers
+
+
+def test_the_input_may_come_from_a_file_or_stdin(service: ScriptedService, run: Run, tmp_path: Path) -> None:
+    service.on("POST /jobs", Reply(202, job_view()))
+    file = tmp_path / "input.json"
+    file.write_text('\ufeff{"a": "ü"}', encoding="utf-8")
+    run("submit", "research", "--input", f"@{file}")
+    run("submit", "research", "-i", "@-", input='{"b": 1}')
+    assert [sent.json["input"] for sent in service.seen] == [{"a": "ü"}, {"b": 1}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--input", "{oops"], "not JSON"),
+        (["--input", "@/nowhere.json"], "No such file"),
+        (["--input", '{"x": NaN}'], "cannot be written as JSON"),
+        (["--metadata", "novalue"], "k=v"),
+        (["--timeout-seconds", "soon"], "integer"),
+        (["--no-such-option"], "No such option"),
+    ],
+)
+@pytest.mark.parametrize("machine", [False, True])
+def test_wrong_usage_is_2(service: ScriptedService, run: Run, arguments: list[str], said: str, machine: bool) -> None:
+    done = run("submit", "research", *arguments, *["--json"] * machine)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in (error_of(done)["message"] if machine else done.stderr)
+    assert service.seen == []
+
+
+def test_global_options_may_stand_anywhere() -> None:
+    given = ["list", "--json", "--url", "http://x", "--limit", "3", "--api-key=k", "--", "--json"]
+    assert split_globals(given) == (
+        ["--json", "--url", "http://x", "--api-key=k"],
+        ["list", "--limit", "3", "--", "--json"],
+    )
+    assert split_globals(["list", "--url"]) == (["--url"], ["list"])
+
+
+def test_submit_and_wait_writes_the_result_alone(service: ScriptedService, run: Run) -> None:
+    service.on("POST /jobs", Reply(202, job_view()))
+    going = job_view("running", progress={"percent": 40, "current": 2, "total": 5, "message": "page [2] of 5"})
+    service.on("GET /jobs/j1", Reply(200, going, AT_ONCE), job_view("completed", result={"answer": "ü"}))
+    done = run("submit", "research", "--wait")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == {"answer": "ü"}
+    assert done.stderr.splitlines()[1:3] == ["running  40%  2/5  page [2] of 5", "completed"]
+
+
+def test_watch_for_machines_is_one_document_and_silence(service: ScriptedService, run: Run) -> None:
+    service.on("GET /jobs/j1", Reply(200, job_view("running"), AT_ONCE), job_view("completed", result=[1]))
+    done = run("--json", "watch", "j1")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["result"] == [1]
+    assert service.seen[0].query == {"wait": "20"}, "machines need no small steps"
+
+
+def test_watch_for_machines_has_a_large_result_in_its_document(service: ScriptedService, run: Run) -> None:
+    service.on("GET /jobs/j1", job_view("completed", result_link="/jobs/j1/result"))
+    service.on("GET /jobs/j1/result", Reply(303, headers={"Location": "/stored"}))
+    service.on("GET /stored", Reply(200, {"large": True}))
+    assert json.loads(run("watch", "j1", "--json").stdout)["result"] == {"large": True}
+
+
+def test_a_failed_job_is_1_and_says_why(service: ScriptedService, run: Run) -> None:
+    error = {"type": "TaskTimeout", "message": "Task timed out after 300 s", "retryable": False, "attempt": 2}
+    service.on("GET /jobs/j1", job_view("failed", error=error))
+    done = run("watch", "j1")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "job j1 failed: TaskTimeout: Task timed out after 300 s (attempt 2)" in done.stderr
+    done = run("watch", "j1", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["error"] == error
+    assert (error_of(done)["type"], error_of(done)["job_id"]) == ("JobFailed", "j1")
+
+
+def test_a_cancelled_job_is_3(service: ScriptedService, run: Run) -> None:
+    service.on("GET /jobs/j1", job_view("cancelled"))
+    done = run("watch", "j1")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "job j1 was cancelled" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "said"),
+    [
+        (problem(404, "Not found"), 4, "longrun list"),
+        (problem(401, "Unauthorized"), 4, "LONGRUN_API_KEY"),
+        (problem(403, "Forbidden"), 4, "LONGRUN_API_KEY"),
+        (problem(400, "Bad request"), 2, ""),
+        (problem(409, "Conflict", detail="it is running"), 2, "it is running"),
+        (problem(500, "Broken"), 5, "try again"),
+        (problem(503, "Starting", headers=AT_ONCE), 5, "try again"),
+        (problem(429, "Over quota", headers={"Retry-After": "600"}), 5, "try again in 600 s"),
+        (Reply(200, b"<html>"), 5, "LONGRUN_URL"),
+    ],
+)
+def test_each_refusal_has_its_exit_code_and_a_hint(
+    service: ScriptedService, run: Run, reply: Reply, code: int, said: str
+) -> None:
+    service.on("GET /jobs/j1", reply)
+    done = run("show", "j1")
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert "error: " in done.stderr
+    assert said in done.stderr
+    assert "secret-key" not in done.output
+
+
+def test_an_unreachable_service_is_5_and_says_what_to_do(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    done = run("--url", f"http://127.0.0.1:{port}", "health")
+    assert done.exit_code == 5
+    assert "is the stack running? Try `make run`, or set LONGRUN_URL" in done.stderr
+
+
+def test_a_422_lists_what_is_wrong_where(service: ScriptedService, run: Run) -> None:
+    errors = [{"loc": ["body", "input", "query"], "msg": "Field required"}]
+    service.on("POST /jobs", problem(422, "Invalid", detail="The input does not fit.", errors=errors))
+    done = run("submit", "research")
+    assert done.exit_code == 2
+    assert "  body.input.query: Field required" in done.stderr
+    assert "`longrun tasks NAME`" in done.stderr
+    assert error_of(run("submit", "research", "--json"))["problem"]["errors"] == errors
+
+
+def test_a_bad_address_is_wrong_usage(run: Run) -> None:
+    done = run("--url", "localhost:8000", "health")
+    assert (done.exit_code, "not an address" in done.stderr) == (2, True)
+
+
+def test_jobs_are_listed_as_a_table_that_pipes_can_read(service: ScriptedService, run: Run) -> None:
+    long_id = "j" * 120
+    service.on("GET /jobs", {"jobs": [job_view("running", id=long_id)], "next_cursor": "c"})
+    done = run("list", "--status", "running", "--task", "research", "--limit", "1")
+    header, row = done.stdout.splitlines()
+    assert header.split() == ["ID", "TASK", "STATUS", "ATTEMPT", "CREATED", "TOOK"]
+    assert row.split()[:3] == [long_id, "research", "running"]
+    assert "\x1b" not in done.output
+    assert "--all" in done.stderr
+    assert service.seen[0].query == {"status": "running", "task": "research", "limit": "1"}
+
+
+def test_all_jobs_are_listed_over_all_pages_as_they_were_sent(service: ScriptedService, run: Run) -> None:
+    jobs = [{"id": name, "task": "t", "status": "hibernating", "finished_at": None} for name in "ab"]
+    service.on("GET /jobs", {"jobs": jobs[:1], "next_cursor": "c"}, {"jobs": jobs[1:], "next_cursor": None})
+    assert json.loads(run("list", "--all", "--json").stdout) == {"jobs": jobs, "next_cursor": None}
+
+
+def test_show_tells_all_and_lets_no_model_steer_the_terminal(service: ScriptedService, run: Run) -> None:
+    service.on("GET /jobs/j1", job_view("completed", result="[red]\x1b[2Jgone\x9b", metadata={"team": "a"}))
+    done = run("show", "j1")
+    assert "[red]\ufffd[2Jgone\ufffd" in done.stdout
+    assert '{"team": "a"}' in done.stdout
+    assert "2026-01-31 12:00:00Z" in done.stdout
+    assert json.loads(run("show", "j1", "--json").stdout)["result"] == "[red]\x1b[2Jgone\x9b"
+
+
+def test_a_result_is_text_or_json_on_stdout_or_in_a_file(service: ScriptedService, run: Run, tmp_path: Path) -> None:
+    service.on("GET /jobs/text", job_view("completed", id="text", result="# Tides\n"))
+    service.on("GET /jobs/data", job_view("completed", id="data", result={"a": [1.0, "ü"]}))
+    assert run("result", "text").stdout == "# Tides\n"
+    assert run("result", "text", "--json").stdout == '"# Tides\\n"\n'
+    assert json.loads(run("result", "data").stdout) == {"a": [1.0, "ü"]}
+    file = tmp_path / "out"
+    assert run("result", "text", "-o", str(file)).stdout == ""
+    assert file.read_text() == "# Tides\n"
+    run("result", "data", "-o", str(file))
+    assert json.loads(file.read_text(encoding="utf-8")) == {"a": [1.0, "ü"]}
+    assert run("result", "data", "-o", str(tmp_path / "no" / "such")).exit_code == 2
+
+
+def test_the_result_of_a_running_job_is_not_there_yet(service: ScriptedService, run: Run) -> None:
+    service.on("GET /jobs/j1", job_view("running"))
+    done = run("result", "j1")
+    assert done.exit_code == 2
+    assert "longrun watch j1" in done.stderr
+
+
+def test_jobs_are_cancelled_and_forgotten(service: ScriptedService, run: Run) -> None:
+    service.on("POST /jobs/j1/cancel", Reply(202, job_view("cancelled")))
+    service.on("DELETE /jobs/j1", Reply(204))
+    assert run("cancel", "j1").exit_code == run("delete", "j1").exit_code == 0
+    assert json.loads(run("cancel", "j1", "--json").stdout)["status"] == "cancelled"
+    assert json.loads(run("delete", "j1", "--json").stdout) == {"deleted": "j1"}
+
+
+def test_tasks_are_shown_and_one_with_its_schema(service: ScriptedService, run: Run) -> None:
+    research = {"name": "research", "description": "Reads [pages].\nMore.", "input_schema": {"type": "object"}}
+    service.on("GET /tasks", {"tasks": [research | {"timeout_seconds": 300, "max_attempts": 3}]})
+    service.on("GET /tasks/research", research)
+    assert run("tasks").stdout.splitlines()[1].split() == ["research", "300", "s", "3", "Reads", "[pages]."]
+    assert json.loads(run("tasks", "--json").stdout)["tasks"][0]["name"] == "research"
+    assert json.loads(run("tasks", "research").stdout)["input_schema"] == {"type": "object"}
+    assert "longrun tasks" in run("tasks", "missing").stderr
+
+
+def test_documents_are_stored_listed_and_forgotten(
+    service: ScriptedService, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    Path("docs/a b.MD").write_text("# A")
+    Path("page.html").write_text("<p>")
+    view = {"content_type": "text/markdown", "bytes": 3, "updated_at": "2026-01-31T12:00:00Z"}
+    for name in ("docs-a-b.MD", "page.html"):
+        service.on(f"PUT /documents/{name}", Reply(201, {"id": name} | view))
+    service.on("GET /documents", {"documents": [{"id": "page.html"} | view]})
+    service.on("DELETE /documents/page.html", Reply(204))
+    assert run("documents", "put", "docs/a b.MD", "page.html").stdout.split() == ["docs-a-b.MD", "page.html"]
+    assert [sent.headers["content-type"] for sent in service.seen] == ["text/markdown", "text/html"]
+    stored = json.loads(run("documents", "put", "page.html", "--json").stdout)["documents"]
+    assert [document["id"] for document in stored] == ["page.html"]
+    assert "page.html" in run("documents", "list").stdout
+    assert json.loads(run("documents", "list", "--json").stdout)["documents"][0]["id"] == "page.html"
+    assert run("documents", "delete", "page.html").exit_code == 0
+    assert "longrun documents list" in run("documents", "delete", "missing").stderr
+
+
+def test_nothing_is_stored_when_a_type_is_not_known(service: ScriptedService, run: Run, tmp_path: Path) -> None:
+    good, bad = tmp_path / "a.txt", tmp_path / "b.docx"
+    good.touch()
+    bad.touch()
+    done = run("documents", "put", str(good), str(bad))
+    assert (done.exit_code, service.seen) == (2, [])
+    assert run("documents", "put", str(good), str(good), "--id", "x").exit_code == 2
+    assert run("documents", "put", str(tmp_path / "missing.txt")).exit_code == 2
+    service.on("PUT /documents/x", Reply(201, {"id": "x", "content_type": "text/plain", "bytes": 0}))
+    assert run("documents", "put", str(bad), "--id", "x", "--content-type", "text/plain").exit_code == 0
+
+
+def test_document_ids_come_from_paths_and_never_clash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    same, accents, japanese = ["notes/a.md", "./notes/../notes/a.md"], "Résumé (1).pdf", "日本.pdf"
+    given = [*same, "notes-a.md", accents, ".hidden.txt", japanese, "/elsewhere/x.txt", "y" * 200 + ".txt"]
+    ids = document_ids([Path(name) for name in given])
+    assert ids[:2] == ["notes-a.md"] * 2, "the same file"
+    assert ids[2].startswith("notes-a-")
+    assert ids[3:5] == ["Resume-1-.pdf", "hidden.txt"]
+    assert ids[5].startswith("document-")
+    assert ids[5].endswith(".pdf")
+    assert ids[6] == "x.txt"
+    assert len(ids[7]) == 128
+    assert ids[7].endswith(".txt")
+    assert len({*ids}) == len(ids) - 1
+    assert document_ids([Path(japanese)]) == ids[5:6], "the same the next time"
+
+
+def test_health_and_version(service: ScriptedService, run: Run) -> None:
+    service.on("GET /health", {"status": "ok"})
+    assert run("health").stdout == f"ok  {service.url}\n"
+    assert json.loads(run("health", "--json").stdout) == {"status": "ok", "url": service.url}
+    assert run("version").stdout.startswith("longrun 0.")
+
+
+def test_help_explains_the_exit_codes(run: Run) -> None:
+    said = run("--help").stdout
+    assert "Exit codes:" in said
+    assert "130  interrupted" in said
+    assert "secret-key" not in said
+
+
+def test_progress_is_a_live_bar_on_a_terminal() -> None:
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=150)
+    with watching(Output(False, Console(file=io.StringIO()), terminal)) as on_change:
+        assert on_change is not None
+        for percent in (None, 40):
+            progress = {"percent": percent, "current": 2, "total": 5, "message": "page [2]\x1b[2J"}
+            on_change(Job.model_validate(job_view("running", attempt=2, progress=progress)))
+    shown = screen.getvalue()
+    assert "research running" in shown
+    assert "2/5" in shown
+    assert "page [2]\ufffd[2J  attempt 2 of 3" in shown
+
+
+def test_ctrl_c_says_that_the_job_goes_on(service: ScriptedService) -> None:
+    never = threading.Event()
+    service.on("GET /jobs/j1", Reply(200, job_view("running"), AT_ONCE), Reply(hold=never, drop=True))
+    environment = os.environ | {"LONGRUN_URL": service.url}
+    code = "from longrun.cli import main; main()"
+    watching = subprocess.Popen(
+        [sys.executable, "-c", code, "watch", "j1"], env=environment, stdout=-1, stderr=-1, text=True
+    )
+    assert watching.stderr is not None
+    assert "running" in watching.stderr.readline(), "it is watching now"
+    watching.send_signal(signal.SIGINT)
+    stdout, stderr = watching.communicate(timeout=20)
+    never.set()
+    assert (watching.returncode, stdout) == (130, "")
+    assert "interrupted; job j1 goes on" in stderr
+    assert "longrun watch j1" in stderr
