@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
@@ -28,6 +28,8 @@ LEASE = 60
 SLACK = 1
 #: The sweeper looks this long after something should have happened, in seconds.
 GRACE = 5
+#: Longest message of a passing error that is kept in the history, in characters: every write bills the whole item.
+NOTE = 200
 #: How long a sent message may take to be claimed before the sweeper sends another, in seconds; doubled each time…
 RESEND = 60
 #: …up to this, so that a long backlog is not filled with copies of itself.
@@ -104,8 +106,9 @@ class Store:
 
     def retry(self, job: Job, error: Failure, run_at: float, now: float) -> Job:
         """running -> pending, for another attempt at `run_at`. Raises CancelRequested or LeaseLost."""
+        noted = asdict(replace(error, message=error.message[:NOTE]))
         update = (
-            self._changed(Status.PENDING, f"{job.token}-retry", now, error=asdict(error))
+            self._changed(Status.PENDING, f"{job.token}-retry", now, error=noted)
             .set(run_at=ms(run_at), wake_at=ms(run_at + RESEND), wakes=0)
             .remove("lease_until")
         )

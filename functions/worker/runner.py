@@ -66,6 +66,8 @@ class Runner:
             execution.start()
             await supervision.watch(execution)
         await self._conclude(supervision, execution)
+        if supervision.has_renewed:
+            await self._acknowledge(message)
         return Done()
 
     def _execution(self, job: Job, supervision: Supervision) -> Execution:
@@ -113,6 +115,13 @@ class Runner:
             await self._end(supervision.job, supervision.stopped, outcome, execution.take_news())
         except LeaseLost:
             logger.warning("lease lost", job_id=supervision.job.id, attempt=supervision.job.attempt)
+
+    async def _acknowledge(self, message: Message) -> None:
+        """Lambda does it when the whole batch is done; until then the message would come back, again and again."""
+        try:
+            await _call(self._services.queue.delete, message)
+        except Exception as error:  # noqa: BLE001  # then it comes back and finds that there is nothing to do
+            logger.warning("message not deleted", job_id=message.job_id, error=type(error).__name__)
 
     async def _end(self, job: Job, stopped: Stop | None, outcome: Outcome, progress: Progress | None) -> None:
         """Writes how the attempt ended. Raises LeaseLost."""

@@ -58,6 +58,8 @@ class Supervision:
         self._next_progress = now + pace.progress
         self._next_contact = self._next_renewal = now + pace.contact
         self._stopped_at = 0.0
+        #: The message was hidden for a lease's time only: once the job has ended, it must not come back.
+        self.has_renewed = False
         self._loop = asyncio.get_running_loop()
         self._change = asyncio.Event()
 
@@ -132,6 +134,7 @@ class Supervision:
         self._next_renewal = self._next_contact  # sooner than planned if this fails
         self.job = await self._call(self._services.store.renew, self.job, self._services.clock())
         self._next_renewal = self._services.clock() + self._pace.renewal
+        self.has_renewed = True
         await self._call(self._services.queue.hide, self._message, LEASE + self._pace.margin)
         return self.job.cancel_requested
 

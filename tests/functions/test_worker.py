@@ -382,6 +382,16 @@ def test_a_long_attempt_renews_lease_and_message_together(run: Run, calls: list[
     assert len(hidden) >= 2
     assert set(hidden) == {65}
     assert len(renewals) >= len(hidden)
+    assert [name for name, _ in calls].count("DeleteMessage") == 1  # its neighbours may run for long
+
+
+def test_a_short_attempt_costs_no_more_than_its_claim_and_its_end(
+    run: Run, calls: list[tuple[str, dict[str, Any]]]
+) -> None:
+    def short(input: Given) -> None: ...
+
+    run(short)
+    assert sorted(name for name, _ in calls) == ["GetItem", "PutItem", "SendMessage", "UpdateItem", "UpdateItem"]
 
 
 def test_a_worker_that_lost_its_lease_stops_and_changes_nothing(
