@@ -20,6 +20,7 @@
         ├── Retryable              try again later; `after` says when
         ├── Permanent              trying again cannot help
         │   ├── InvalidInput       the stored input does not fit the task (any more)
+        │   ├── BudgetExceeded     the job has used more tokens or money than it may
         │   └── ResultNotStorable  the returned value is not JSON, or too large
         ├── TaskTimeout            the time limit passed
         ├── WorkerLost             the worker died, the last attempt included
@@ -152,6 +153,10 @@ class InvalidInput(Permanent):
     def __init__(self, message: str, faults: Sequence[Fault] = ()) -> None:
         super().__init__(message)
         self.faults = tuple(faults)
+
+
+class BudgetExceeded(Permanent):
+    """The job has used more than it may"""
 
 
 class ResultNotStorable(Permanent):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from common.events import Event, page_text
 from common.expressions import from_item, to_item
-from common.jobs import Change, Failure, Job, Payload, Progress, Status
+from common.jobs import MAX_LIFE, Change, Failure, Job, Payload, Progress, Status
+from common.usage import Budget, Usage
 
 #: Partitions of the index of unfinished items.
 SHARDS = 4
@@ -27,6 +31,20 @@ def job_item(job: Job) -> dict[str, Any]:
     }
     del values["id"]
     return to_item(values | {name: ms(values[name]) for name in _TIMES if values[name] is not None})
+
+
+def page_item(job: Job, page: Sequence[Event], last: int, now: float) -> dict[str, Any]:
+    """A page of events, filed under the number of its last one: whoever has read up to N asks for what lies over N."""
+    return to_item(
+        {
+            "pk": f"job#{job.id}",
+            "sk": f"events#{last:08d}",
+            "last": last,
+            "born": ms(job.created_at),
+            "text": page_text(page),
+            "expires_at": math.ceil(now + MAX_LIFE),
+        }
+    )
 
 
 def item_job(item: dict[str, Any]) -> Job:
@@ -51,6 +69,8 @@ def item_job(item: dict[str, Any]) -> Job:
         result=Payload(**result) if (result := row.pop("result", None)) else None,
         error=Failure(**error) if (error := row.pop("error", None)) else None,
         progress=Progress(**progress) if (progress := row.pop("progress", None)) else None,
+        usage=Usage(**row.pop("usage", {})),
+        budget=Budget(**row.pop("budget", {})),
         history=tuple(sorted(changes, key=lambda change: change.seq)),
         **row,
     )

@@ -10,6 +10,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from common.usage import Budget, Usage
+
 
 class Status(StrEnum):
     PENDING = "pending"
@@ -50,6 +52,8 @@ MAX_DELAY = 7 * DAY
 MAX_TTL = 30 * DAY
 #: How long an ended job is kept unless it says otherwise, in seconds.
 DEFAULT_TTL = DAY
+#: How long what belongs to a job is kept at the most, in seconds: longer than any job can live.
+MAX_LIFE = MAX_DELAY + MAX_TTL + 8 * DAY
 #: Largest input or result, in bytes of UTF-8.
 MAX_PAYLOAD = 50_000_000
 
@@ -72,6 +76,14 @@ class Progress:
     current: int | None = None
     total: int | None = None
     message: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What goes along with a worker's write; None leaves what stands there. `usage` is the job's sum."""
+
+    progress: Progress | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,8 @@ class Job:
     cancel_requested: bool = False
     callback_url: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    budget: Budget = field(default_factory=Budget)
     last_event: int = 1
     #: Counts the changes that a client can see.
     version: int = 1

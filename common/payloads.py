@@ -10,15 +10,13 @@ import hashlib
 
 from common.blobs import Blobs
 from common.errors import TooLarge
-from common.jobs import DAY, MAX_DELAY, MAX_PAYLOAD, MAX_TTL, Payload
+from common.jobs import MAX_LIFE, MAX_PAYLOAD, Payload
 from common.store import Store
 
 #: Largest text in the job's own item, in bytes.
 INLINE = 1_000
 #: Largest text in an item of its own, in bytes.
 ITEM = 100_000
-#: How long a text in an item of its own is kept at the most, in seconds: longer than its job can live.
-_LIFE = MAX_DELAY + MAX_TTL + 8 * DAY
 
 
 class Payloads:
@@ -52,7 +50,7 @@ class Payloads:
         if len(data) <= INLINE:
             return Payload(size=len(data), inline=text)
         if len(data) <= ITEM:
-            self._store.put_text(job_id, name, text, now + _LIFE)
+            self._store.put_text(job_id, name, text, now + MAX_LIFE)
             return Payload(size=len(data), item=name)
         key = f"jobs/{job_id}/{name.replace('#', '-')}"
         self._blobs.put(key, data, "application/json")

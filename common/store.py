@@ -7,7 +7,7 @@ leaves its maker's token or attempt behind, and a failed condition looks for it 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.exceptions import ClientError
 
 from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClaimable, NotFound
+from common.events import Event, Numbered, page_events
 from common.expressions import Update, condition, from_item, to_item
-from common.items import SHARDS, item_job, job_item, job_key, ms, with_seconds
-from common.jobs import Failure, Job, Payload, Progress, Status, froms
+from common.items import SHARDS, item_job, job_item, job_key, ms, page_item, with_seconds
+from common.jobs import Failure, Job, Payload, Report, Status, froms
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -88,28 +89,54 @@ class Store:
         until = now + LEASE
         return self._as_holder(job, Update().set(lease_until=ms(until), wake_at=ms(until + GRACE)))
 
-    def report(self, job: Job, progress: Progress, now: float) -> Job:
+    def report(self, job: Job, report: Report, now: float) -> Job:
         """Writes where the job is now. Raises LeaseLost."""
-        return self._as_holder(job, Update().set(progress=asdict(progress), updated_at=ms(now)).add("version"))
+        return self._as_holder(job, Update().set(**_told(report), updated_at=ms(now)).add("version"))
 
-    def complete(self, job: Job, result: Payload, progress: Progress | None, now: float) -> Job:
+    def flush(self, job: Job, page: Sequence[Event], report: Report, now: float) -> Job:
+        """Writes a page of what the task said, numbered on from the job's last event, and the job's own share, as one.
+
+        Raises LeaseLost. A page whose write's answer was lost must be written again as it was.
+        """
+        last = job.last_event + len(page)
+        update = Update().set(**_told(report), last_event=last, updated_at=ms(now)).add("version")
+        arguments = update.arguments(_held(job) & Attr("last_event").eq(job.last_event))
+        target = {"TableName": self._table, "Key": job_key(job.id)}
+        try:
+            self._client.transact_write_items(
+                TransactItems=[
+                    {"Update": {**target, **arguments, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}},
+                    {"Put": {"TableName": self._table, "Item": page_item(job, page, last, now)}},
+                ]
+            )
+        except ClientError as error:
+            reasons: Any = error.response.get("CancellationReasons") or [{}]
+            if reasons[0].get("Code") != "ConditionalCheckFailed":
+                raise
+            standing = item_job(reasons[0]["Item"]) if reasons[0].get("Item") else None
+            if standing is None or standing.token != job.token or standing.last_event != last:
+                raise LeaseLost(job.id) from None
+            return standing
+        return replace(job, last_event=last, version=job.version + 1)
+
+    def complete(self, job: Job, result: Payload, report: Report, now: float) -> Job:
         """running -> completed. Raises LeaseLost."""
-        return self._end_as_holder(job, Status.COMPLETED, now, progress, result=asdict(result))
+        return self._end_as_holder(job, Status.COMPLETED, now, report, result=asdict(result))
 
-    def fail(self, job: Job, error: Failure, progress: Progress | None, now: float) -> Job:
+    def fail(self, job: Job, error: Failure, report: Report, now: float) -> Job:
         """running -> failed. Raises LeaseLost."""
-        return self._end_as_holder(job, Status.FAILED, now, progress, error=asdict(error))
+        return self._end_as_holder(job, Status.FAILED, now, report, error=asdict(error))
 
-    def end_cancelled(self, job: Job, progress: Progress | None, now: float) -> Job:
+    def end_cancelled(self, job: Job, report: Report, now: float) -> Job:
         """running -> cancelled, by its worker. Raises LeaseLost."""
-        return self._end_as_holder(job, Status.CANCELLED, now, progress)
+        return self._end_as_holder(job, Status.CANCELLED, now, report)
 
-    def retry(self, job: Job, error: Failure, run_at: float, now: float) -> Job:
+    def retry(self, job: Job, error: Failure, run_at: float, report: Report, now: float) -> Job:
         """running -> pending, for another attempt at `run_at`. Raises CancelRequested or LeaseLost."""
         noted = asdict(replace(error, message=error.message[:NOTE]))
         update = (
             self._changed(Status.PENDING, f"{job.token}-retry", now, error=noted)
-            .set(run_at=ms(run_at), wake_at=ms(run_at + RESEND), wakes=0)
+            .set(**_told(report), run_at=ms(run_at), wake_at=ms(run_at + RESEND), wakes=0)
             .remove("lease_until")
         )
         try:
@@ -241,6 +268,31 @@ class Store:
                 for row in map(from_item, page["Items"]):
                     yield row["pk"].partition("#")[2], row["wake_at"] / 1000, row.get("wakes", 0)
 
+    def said(self, job: Job, after: int, limit: int) -> list[Numbered]:
+        """What the job's task said with numbers over `after`, up to about `limit`, as far as the job's last event."""
+        found: list[Numbered] = []
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :p AND sk BETWEEN :a AND :z",
+            # A job that took an expired one's place under an idempotency key must not show its pages.
+            FilterExpression="born = :b",
+            ExpressionAttributeValues=to_item(
+                {
+                    ":p": f"job#{job.id}",
+                    ":a": f"events#{after + 1:08d}",
+                    ":z": f"events#{job.last_event:08d}",
+                    ":b": ms(job.created_at),
+                }
+            ),
+            ConsistentRead=True,
+        )
+        for page in pages:
+            for row in map(from_item, page["Items"]):
+                found += [one for one in page_events(row["text"], row["last"]) if one.seq > after]
+                if len(found) >= limit:
+                    return found
+        return found
+
     # -------------------------------------------------------------- payloads in items of their own
 
     def put_text(self, job_id: str, name: str, text: str, expires_at: float) -> None:
@@ -274,11 +326,9 @@ class Store:
         )
         return self._update(job.id, update, Attr("status").is_in(froms(to)) & when)
 
-    def _end_as_holder(self, job: Job, to: Status, now: float, progress: Progress | None, **values: Any) -> Job:
-        if progress is not None:
-            values["progress"] = asdict(progress)
+    def _end_as_holder(self, job: Job, to: Status, now: float, report: Report, **values: Any) -> Job:
         try:
-            return self._end(job, to, job.token, now, _held(job), **values)
+            return self._end(job, to, job.token, now, _held(job), **values, **_told(report))
         except _Failed as failed:
             standing = failed.job
             if standing is not None and standing.token == job.token and standing.status is to:
@@ -329,6 +379,11 @@ class _Failed(Exception):
 def _held(job: Job) -> ConditionBase:
     """The fence: this very claim still holds the job."""
     return Attr("status").eq(Status.RUNNING) & Attr("attempt").eq(job.attempt) & Attr("token").eq(job.token)
+
+
+def _told(report: Report) -> dict[str, Any]:
+    told = {"progress": report.progress, "usage": report.usage}
+    return {name: asdict(value) for name, value in told.items() if value is not None}
 
 
 def _standing(error: ClientError) -> Job | None:

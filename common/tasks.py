@@ -22,6 +22,7 @@ import re
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ValidationError
 from common.documents import Document
 from common.errors import Fault, InvalidInput, Permanent, Retryable
 from common.jobs import MAX_ATTEMPTS, MAX_TIMEOUT, Progress
+from common.usage import NANO, Usage
 
 __all__ = ["Context", "Document", "Permanent", "Retryable", "Stopped", "Task", "task"]
 
@@ -52,6 +54,8 @@ class Link(Protocol):
     """What a context needs of the worker that runs it."""
 
     def progress(self, progress: Progress) -> None: ...
+    def say(self, kind: str, data: dict[str, Any]) -> None: ...
+    def use(self, usage: Usage) -> None: ...
     def is_cancelled(self) -> bool: ...
     def remaining(self) -> float: ...
     def document(self, document_id: str) -> Document: ...
@@ -88,6 +92,32 @@ class Context:
                 message=None if message is None else printable(str(message), MESSAGE),
             )
         )
+
+    def log(self, message: str, **data: Any) -> None:
+        """A line for the job's event log, with whatever JSON belongs to it."""
+        self._link.say("log", {"message": message} | data)
+
+    def thought(self, text: str) -> None:
+        """What the agent is thinking."""
+        self._link.say("thought", {"text": text})
+
+    def tool_call(self, name: str, arguments: Any, id: str | None = None) -> None:
+        """The agent calls a tool; `id` pairs the call with its result."""
+        self._link.say("tool_call", {"name": name, "arguments": arguments, "id": id})
+
+    def tool_result(self, name: str, result: Any, id: str | None = None) -> None:
+        self._link.say("tool_result", {"name": name, "result": result, "id": id})
+
+    def output(self, text: str) -> None:
+        """A piece of streamed text; neighbouring pieces are joined."""
+        self._link.say("output", {"text": text})
+
+    def usage(
+        self, *, input_tokens: int = 0, output_tokens: int = 0, cached_tokens: int = 0, cost_usd: float | Decimal = 0
+    ) -> None:
+        """Adds to what the job has used. Raises BudgetExceeded once it has used more than it may."""
+        cost = round(Decimal(cost_usd) * NANO)
+        self._link.use(Usage(int(input_tokens), int(output_tokens), int(cached_tokens), cost))
 
     @property
     def cancelled(self) -> bool:

@@ -148,6 +148,24 @@ async def get_input(request: Request, job_id: str, owner: Caller) -> Response:
     return _payload(services, job, job.input)
 
 
+@router.get("/jobs/{job_id}/events")
+async def get_events(
+    request: Request,
+    job_id: str,
+    owner: Caller,
+    after: Annotated[int, Query(ge=0, le=99_999_999)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    wait: Wait = 0,
+) -> Response:
+    """What happened in the job after event number `after`; with `wait`, as soon as anything has."""
+    services = _services(request)
+    job = await _wait(services, _find(services, owner, job_id), wait, lambda job: job.last_event > after)
+    said = services.store.said(job, after, limit) if job.last_event > after else []
+    events = views.log_view(job, said, after, limit)
+    content = {"events": events, "last_event": job.last_event, "final": job.status.is_final}
+    return _json(content, headers=_caching(services, job))
+
+
 @router.get("/tasks")
 async def list_tasks(owner: Caller) -> Response:  # noqa: ARG001
     """What can be run."""

@@ -29,6 +29,7 @@ from common.queue import MAX_DELAY as MAX_MESSAGE_DELAY
 from common.store import RESEND
 from common.tasks import REGISTRY, Task, faults_of
 from common.telemetry import logger
+from common.usage import NANO, Budget
 from common.wiring import Services
 from functions.api.body import dump, parse
 
@@ -65,6 +66,10 @@ class Submission(BaseModel):
     timeout_seconds: int | None = Field(default=None, ge=1, le=MAX_TIMEOUT, description="Time limit of one attempt.")
     max_attempts: int | None = Field(default=None, ge=1, le=MAX_ATTEMPTS)
     ttl_seconds: int = Field(default=DEFAULT_TTL, ge=1, le=MAX_TTL, description="How long it is kept after its end.")
+    max_tokens: int | None = Field(default=None, ge=1, le=10**12, description="The most tokens that the job may use.")
+    max_cost_usd: float | None = Field(
+        default=None, gt=0, le=1_000_000, allow_inf_nan=False, description="The most that its model calls may cost."
+    )
     metadata: dict[_MetaKey, _MetaValue] = Field(default_factory=dict, max_length=MAX_METADATA)
 
     @model_validator(mode="after")
@@ -167,6 +172,10 @@ def _job(services: Services, owner: str, submission: Submission, task: Task, tex
         run_at=now + delay if delay else 0,
         wake_at=now + (delay + RESEND if delay <= MAX_MESSAGE_DELAY else delay - AHEAD),
         callback_url=submission.callback_url,
+        budget=Budget(
+            max_tokens=submission.max_tokens,
+            max_cost_nano_usd=None if submission.max_cost_usd is None else round(submission.max_cost_usd * NANO),
+        ),
         metadata=submission.metadata,
     )
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from common.documents import Entry
-from common.jobs import Job, Payload
+from common.events import Numbered
+from common.jobs import Job, Payload, Status
 from common.payloads import Payloads
 from common.tasks import Task
+from common.usage import Usage
 
 #: Longest that a client is told to wait before it asks again, in seconds.
 MAX_RETRY_AFTER = 15
@@ -50,10 +53,31 @@ def job_view(job: Job, now: float, payloads: Payloads) -> dict[str, Any]:
         "cancel_requested": job.cancel_requested,
         "callback_url": job.callback_url,
         "metadata": dict(job.metadata),
-        "usage": {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0},
+        "usage": usage_view(job.usage),
         "last_event": job.last_event,
         **links,
     }
+
+
+def usage_view(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "cost_usd": usage.cost_usd,
+    }
+
+
+def log_view(job: Job, said: Iterable[Numbered], after: int, limit: int) -> list[dict[str, Any]]:
+    """The job's events with numbers over `after`: what its task said, and its changes of status, in their order."""
+    attempts = itertools.accumulate(change.status is Status.RUNNING for change in job.history)
+    told = {one.seq: (one.event.at, one.event.type, dict(one.event.data)) for one in said}
+    for change, attempt in zip(job.history, attempts, strict=True):
+        told[change.seq] = (change.at, "status", {"status": change.status, "attempt": int(attempt), **change.detail})
+    numbers = sorted(seq for seq in told if seq > after)[:limit]
+    return [
+        {"seq": seq, "at": rfc3339(at), "type": kind, "data": data} for seq in numbers for at, kind, data in [told[seq]]
+    ]
 
 
 def summary_view(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,17 @@ import ctypes
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from common.errors import ResultNotStorable
-from common.jobs import MAX_PAYLOAD, Progress
+from common.errors import BudgetExceeded, ResultNotStorable
+from common.events import event
+from common.jobs import MAX_PAYLOAD, Job, Progress, Report
 from common.tasks import Context, Document, Stopped, Task, arguments
+from common.usage import Usage
+from functions.worker.outbox import Outbox
 
 
 @dataclass(frozen=True)
@@ -47,23 +50,27 @@ class Execution:
         document: Callable[[str], Document],
         remaining: Callable[[], float],
         changed: Callable[[], None],
-        job_id: str,
-        attempt: int,
+        clock: Callable[[], float],
+        job: Job,
     ) -> None:
         self.outcome: Outcome | None = None
         self.document = document
         self.remaining = remaining
         self._load = load
         self._changed = changed
-        self._job_id = job_id
-        self._attempt = attempt
+        self._clock = clock
+        self._job = job
+        self.outbox = Outbox(changed)
+        #: The job's usage, over all attempts; None until this one has used something.
+        self.usage: Usage | None = None
         self._stopping = False
         self._lock = threading.Lock()
         self._news: Progress | None = None
+        self._latest: Progress | None = None
         self._inside = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main_task: asyncio.Task[Any] | None = None
-        self._thread = threading.Thread(target=self._run, name=f"job-{job_id[:8]}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"job-{job.id[:8]}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -87,7 +94,12 @@ class Execution:
 
     @property
     def has_news(self) -> bool:
-        return self._news is not None
+        return self._news is not None or bool(self.outbox)
+
+    @property
+    def report(self) -> Report:
+        """All that is known of where the task is: for a last write."""
+        return Report(self._latest, self.usage)
 
     def take_news(self) -> Progress | None:
         """The latest that the task said of its progress, once."""
@@ -103,12 +115,29 @@ class Execution:
     # -------------------------------------------------------------- what the context asks
 
     def progress(self, progress: Progress) -> None:
-        if self._stopping and self._loop is None:
-            raise Stopped("The job is to stop.")
+        self._stop_here()
         with self._lock:
-            is_first, self._news = self._news is None, progress
+            is_first, self._news, self._latest = self._news is None, progress, progress
         if is_first:
             self._changed()
+
+    def say(self, kind: str, data: dict[str, Any]) -> None:
+        self._stop_here()
+        self.outbox.put(event(kind, self._clock(), data))
+
+    def use(self, usage: Usage) -> None:
+        with self._lock:
+            self.usage = total = (self.usage or self._job.usage) + usage
+        told = asdict(total) | {"cost_usd": total.cost_usd}
+        del told["cost_nano_usd"]
+        self.say("usage", told)
+        if excess := self._job.budget.excess(total):
+            raise BudgetExceeded(excess)
+
+    def _stop_here(self) -> None:
+        """A plain task that is to stop is stopped whenever it says something."""
+        if self._stopping and self._loop is None:
+            raise Stopped("The job is to stop.")
 
     def is_cancelled(self) -> bool:
         return self._stopping
@@ -132,7 +161,7 @@ class Execution:
             with self._lock:
                 self._inside = True
             task, value = self._load()
-            ctx = Context(self, job_id=self._job_id, task=task.name, attempt=self._attempt)
+            ctx = Context(self, job_id=self._job.id, task=task.name, attempt=self._job.attempt)
             call = arguments(task, ctx, value)
             result = asyncio.run(self._await(task, call)) if task.is_async else task.function(**call)
             return Returned(to_json(result))

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, TaskTimeout, WorkerLost
-from common.jobs import Failure, Job, Progress, Status
+from common.jobs import Failure, Job, Report, Status
 from common.queue import Message
 from common.retries import Retry, decide, is_retryable
 from common.tasks import Registry, Task, printable
 from common.telemetry import logger
 from common.wiring import Services
-from functions.worker.execution import Execution, Outcome, Raised, Returned
+from functions.worker.execution import Execution, Raised, Returned
 from functions.worker.supervision import Pace, Stop, Supervision
 
 #: Longest error message that is kept, in characters.
@@ -77,8 +77,8 @@ class Runner:
             document=lambda document_id: self._services.documents.get(job.owner, document_id),
             remaining=lambda: max(0.0, supervision.deadline - clock()),
             changed=supervision.changed,
-            job_id=job.id,
-            attempt=job.attempt,
+            clock=clock,
+            job=job,
         )
 
     def _load(self, job: Job) -> tuple[Task, Any]:
@@ -107,14 +107,22 @@ class Runner:
         return Done()
 
     async def _conclude(self, supervision: Supervision, execution: Execution) -> None:
-        if supervision.stopped is Stop.LEASE_LOST:
-            logger.warning("lease lost", job_id=supervision.job.id, attempt=supervision.job.attempt)
-            return
-        outcome = execution.outcome or Raised(TimeoutError())
         try:
-            await self._end(supervision.job, supervision.stopped, outcome, execution.take_news())
+            if supervision.stopped is not Stop.LEASE_LOST:
+                await self._end(await self._flushed(supervision.job, execution), supervision.stopped, execution)
+                return
         except LeaseLost:
-            logger.warning("lease lost", job_id=supervision.job.id, attempt=supervision.job.attempt)
+            pass
+        finally:
+            execution.outbox.close()
+        logger.warning("lease lost", job_id=supervision.job.id, attempt=supervision.job.attempt)
+
+    async def _flushed(self, job: Job, execution: Execution) -> Job:
+        """The job, with the last of what its task said written down. Raises LeaseLost."""
+        while page := execution.outbox.page():
+            job = await self._surely(self._services.store.flush, job, page, Report(), self._services.clock())
+            execution.outbox.drop()
+        return job
 
     async def _acknowledge(self, message: Message) -> None:
         """Lambda does it when the whole batch is done; until then the message would come back, again and again."""
@@ -123,35 +131,33 @@ class Runner:
         except Exception as error:  # noqa: BLE001  # then it comes back and finds that there is nothing to do
             logger.warning("message not deleted", job_id=message.job_id, error=type(error).__name__)
 
-    async def _end(self, job: Job, stopped: Stop | None, outcome: Outcome, progress: Progress | None) -> None:
+    async def _end(self, job: Job, stopped: Stop | None, execution: Execution) -> None:
         """Writes how the attempt ended. Raises LeaseLost."""
+        store, clock = self._services.store, self._services.clock
+        outcome = execution.outcome or Raised(TimeoutError())
         if stopped is Stop.TIMEOUT:
             outcome = Raised(TaskTimeout(f"Task timed out after {job.timeout_seconds} s"))
         match outcome:
             case Returned(text):
-                payload = await self._surely(
-                    self._services.payloads.put_result, job.id, job.attempt, text, self._services.clock()
-                )
-                ended = await self._surely(
-                    self._services.store.complete, job, payload, progress, self._services.clock()
-                )
+                payload = await self._surely(self._services.payloads.put_result, job.id, job.attempt, text, clock())
+                ended = await self._surely(store.complete, job, payload, execution.report, clock())
             case Raised() if stopped is Stop.CANCELLED:
-                ended = await self._surely(self._services.store.end_cancelled, job, progress, self._services.clock())
+                ended = await self._surely(store.end_cancelled, job, execution.report, clock())
             case Raised(error):
-                ended = await self._failed(job, error, progress)
+                ended = await self._failed(job, error, execution.report)
         _log_ending(ended)
 
-    async def _failed(self, job: Job, error: BaseException, progress: Progress | None) -> Job:
+    async def _failed(self, job: Job, error: BaseException, report: Report) -> Job:
         store, clock = self._services.store, self._services.clock
         decision = decide(error, job.attempt, job.max_attempts, self._chance)
         if not isinstance(decision, Retry):
-            failed: Job = await self._surely(store.fail, job, _failure(error, job), progress, clock())
+            failed: Job = await self._surely(store.fail, job, _failure(error, job), report, clock())
             return failed
         now = clock()
         try:
-            job = await self._surely(store.retry, job, _failure(error, job), now + decision.after, now)
+            job = await self._surely(store.retry, job, _failure(error, job), now + decision.after, report, now)
         except CancelRequested:
-            cancelled: Job = await self._surely(store.end_cancelled, job, progress, clock())
+            cancelled: Job = await self._surely(store.end_cancelled, job, report, clock())
             return cancelled
         try:
             await _call(self._services.queue.send, job.id, decision.after)

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from common.errors import LeaseLost
-from common.jobs import Job
+from common.jobs import Job, Report
 from common.queue import Message
 from common.store import LEASE
 from common.telemetry import logger
@@ -120,13 +120,17 @@ class Supervision:
 
     async def _report(self, execution: Execution) -> bool:
         self._next_progress = self._services.clock() + self._pace.progress
-        news = execution.take_news()
-        if news is None:
-            return False
+        news, page = execution.take_news(), execution.outbox.page()
+        report, now = Report(news, execution.usage), self._services.clock()
         try:
-            self.job = await self._call(self._services.store.report, self.job, news, self._services.clock())
+            if page:
+                self.job = await self._call(self._services.store.flush, self.job, page, report, now)
+                execution.outbox.drop()
+            elif news is not None:
+                self.job = await self._call(self._services.store.report, self.job, report, now)
         except BaseException:
-            execution.give_back(news)
+            if news is not None:
+                execution.give_back(news)
             raise
         return self.job.cancel_requested
 

@@ -44,8 +44,8 @@ def test_a_finished_job_cannot_be_cancelled(api: Api, worker: Worker) -> None:
 def test_a_job_that_goes_back_to_the_queue_meanwhile_is_cancelled(
     services: Services, make_job: Any, clock: Clock
 ) -> None:
-    from common.jobs import Failure
+    from common.jobs import Failure, Report
 
     seen = services.store.claim(make_job().id, token="w", now=clock())
-    services.store.retry(seen, Failure("X", "x", retryable=True, attempt=1), clock() + 5, clock())
+    services.store.retry(seen, Failure("X", "x", retryable=True, attempt=1), clock() + 5, Report(), clock())
     assert services.store.request_cancel(seen, "c", clock()).status is Status.CANCELLED

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.jobs import Job, Progress
+from common.jobs import Job, Progress, Report
 from common.wiring import Services
 from tests.conftest import Api, Clock, Worker
 
@@ -41,7 +41,7 @@ def test_a_wait_ends_with_the_job(
     api: Api, services: Services, make_job: Callable[..., Job], clock: Clock, while_waiting: Any
 ) -> None:
     job = services.store.claim(make_job().id, token="w", now=clock())
-    while_waiting[5] = lambda: services.store.end_cancelled(job, None, clock())
+    while_waiting[5] = lambda: services.store.end_cancelled(job, Report(), clock())
     before = clock()
     answer = api("GET", f"/jobs/{job.id}", wait=20)
     assert answer.json()["status"] == "cancelled"
@@ -53,7 +53,7 @@ def test_a_wait_for_news_ends_with_the_news(
 ) -> None:
     job = services.store.claim(make_job().id, token="w", now=clock())
     known = {"if-none-match": api("GET", f"/jobs/{job.id}").headers["etag"]}
-    while_waiting[3] = lambda: services.store.report(job, Progress(percent=40), clock())
+    while_waiting[3] = lambda: services.store.report(job, Report(Progress(percent=40)), clock())
     before = clock()
 
     answer = api("GET", f"/jobs/{job.id}", wait=20, headers=known)

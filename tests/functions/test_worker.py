@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from common.errors import LeaseLost, Permanent, Retryable
-from common.jobs import Job, Payload, Progress, Status
+from common.jobs import Job, Payload, Progress, Report, Status
 from common.store import LEASE
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
@@ -366,7 +366,7 @@ def test_progress_is_written_now_and_then_and_at_the_end(
 
 def test_progress_starts_anew_with_an_attempt(services: Services, make_job: Any, clock: Clock) -> None:
     job = services.store.claim(make_job().id, token="one", now=clock())
-    services.store.report(job, Progress(percent=90), clock())
+    services.store.report(job, Report(Progress(percent=90)), clock())
     clock.advance(LEASE + 1)
     assert services.store.claim(job.id, token="two", now=clock()).progress is None
 
@@ -401,7 +401,7 @@ def test_a_worker_that_lost_its_lease_stops_and_changes_nothing(
 
     async def overtaken(ctx: Context, input: Given) -> str:
         taken = real_time.store.claim(ctx.job_id, token="another", now=real_time.clock() + LEASE + 1)
-        real_time.store.complete(taken, Payload(size=5, inline='"won"'), None, real_time.clock())
+        real_time.store.complete(taken, Payload(size=5, inline='"won"'), Report(), real_time.clock())
         try:
             await asyncio.sleep(60)
         finally:
@@ -422,11 +422,11 @@ def test_every_write_of_a_stale_worker_is_refused(services: Services, make_job: 
     failure = Failure("X", "x", retryable=True, attempt=1)
     writes: list[Callable[[], object]] = [
         lambda: services.store.renew(stale, clock()),
-        lambda: services.store.report(stale, Progress(percent=1), clock()),
-        lambda: services.store.complete(stale, Payload(size=2, inline="{}"), None, clock()),
-        lambda: services.store.fail(stale, failure, None, clock()),
-        lambda: services.store.end_cancelled(stale, None, clock()),
-        lambda: services.store.retry(stale, failure, clock(), clock()),
+        lambda: services.store.report(stale, Report(Progress(percent=1)), clock()),
+        lambda: services.store.complete(stale, Payload(size=2, inline="{}"), Report(), clock()),
+        lambda: services.store.fail(stale, failure, Report(), clock()),
+        lambda: services.store.end_cancelled(stale, Report(), clock()),
+        lambda: services.store.retry(stale, failure, clock(), Report(), clock()),
     ]
     before = now(services, stale)
     for write in writes:

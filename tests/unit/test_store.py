@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClaimable
-from common.jobs import Failure, Job, Payload, Progress, Status
+from common.jobs import Failure, Job, Payload, Progress, Report, Status
 from common.store import LEASE, Store
 from common.wiring import Services
 from tests.conftest import Clock
@@ -42,10 +42,10 @@ def test_every_move_knows_its_own_effect(store: Store, make_job: Callable[..., J
         return store.claim(make_job().id, token=f"w{clock()}", now=clock())
 
     assert claimed().attempt == 1
-    assert store.complete(claimed(), RESULT, Progress(percent=100), clock()).status is Status.COMPLETED
-    assert store.fail(claimed(), FAILURE, None, clock()).status is Status.FAILED
-    assert store.end_cancelled(claimed(), None, clock()).status is Status.CANCELLED
-    assert store.retry(claimed(), FAILURE, clock() + 5, clock()).status is Status.PENDING
+    assert store.complete(claimed(), RESULT, Report(Progress(percent=100)), clock()).status is Status.COMPLETED
+    assert store.fail(claimed(), FAILURE, Report(), clock()).status is Status.FAILED
+    assert store.end_cancelled(claimed(), Report(), clock()).status is Status.CANCELLED
+    assert store.retry(claimed(), FAILURE, clock() + 5, Report(), clock()).status is Status.PENDING
     assert store.renew(claimed(), clock()).lease_until == clock() + LEASE
     assert store.request_cancel(make_job(), "c", clock()).status is Status.CANCELLED
     assert store.request_cancel(claimed(), "c", clock()).cancel_requested
@@ -56,10 +56,10 @@ def test_each_change_is_one_event_however_often_it_is_written(
     store: Store, make_job: Callable[..., Job], clock: Clock
 ) -> None:
     job = store.claim(make_job().id, token="one", now=clock())
-    job = store.retry(job, FAILURE, clock(), clock())
+    job = store.retry(job, FAILURE, clock(), Report(), clock())
     clock.advance(1)
     job = store.claim(job.id, token="two", now=clock())
-    job = store.complete(job, RESULT, None, clock())
+    job = store.complete(job, RESULT, Report(), clock())
     assert [(change.seq, change.status) for change in job.history] == [
         (1, "pending"),
         (2, "running"),
@@ -89,12 +89,12 @@ def test_a_claim_needs_an_attempt_that_is_left(store: Store, make_job: Callable[
 
 def test_nothing_changes_an_ended_job(store: Store, make_job: Callable[..., Job], clock: Clock) -> None:
     job = store.claim(make_job().id, token="one", now=clock())
-    ended = store.complete(job, RESULT, None, clock())
-    for write in (store.renew, lambda job, now: store.report(job, Progress(percent=1), now)):
+    ended = store.complete(job, RESULT, Report(), clock())
+    for write in (store.renew, lambda job, now: store.report(job, Report(Progress(percent=1)), now)):
         with pytest.raises(LeaseLost):
             write(job, clock())
     with pytest.raises(LeaseLost):
-        store.fail(job, FAILURE, None, clock())
+        store.fail(job, FAILURE, Report(), clock())
     with pytest.raises(InvalidTransition):
         store.request_cancel(job, "c", clock())
     assert store.bury(ended, FAILURE, "b", clock()) is None
@@ -112,7 +112,7 @@ def test_a_job_whose_owner_wants_it_to_stop_does_not_go_back(
     job = store.claim(make_job().id, token="one", now=clock())
     store.request_cancel(job, "c", clock())
     with pytest.raises(CancelRequested):
-        store.retry(job, FAILURE, clock(), clock())
+        store.retry(job, FAILURE, clock(), Report(), clock())
 
 
 def test_a_deleted_job_cannot_be_unfinished(store: Store, make_job: Callable[..., Job], clock: Clock) -> None:

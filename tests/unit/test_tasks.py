@@ -13,6 +13,7 @@ from common import tasks
 from common.errors import InvalidInput
 from common.jobs import Progress
 from common.tasks import Context, Document, Registry, TaskDefinitionError, task
+from common.usage import Usage
 
 
 class Given(BaseModel):
@@ -114,6 +115,12 @@ class Link:
 
     def progress(self, progress: Progress) -> None:
         self.said.append(progress)
+
+    def say(self, kind: str, data: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def use(self, usage: Usage) -> None:
+        raise NotImplementedError
 
     def is_cancelled(self) -> bool:
         return True
