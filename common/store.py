@@ -7,7 +7,7 @@ leaves its maker's token or attempt behind, and a failed condition looks for it 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.exceptions import ClientError
 
 from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClaimable, NotFound
-from common.events import Event, Numbered, page_events
-from common.expressions import Update, condition, from_item, to_item
-from common.items import SHARDS, item_job, job_item, job_key, ms, page_item, with_seconds
+from common.events import Event
+from common.expressions import Update, condition, to_item
+from common.items import item_job, job_item, job_key, ms, page_item
 from common.jobs import Failure, Job, Payload, Report, Status, froms
+from common.reads import Reads
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    pass
 
 #: How long a claim holds without renewal, in seconds. Longer than clocks differ.
 LEASE = 60
@@ -37,11 +38,7 @@ RESEND = 60
 RESEND_MAX = 3600
 
 
-class Store:
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
-        self._client = client
-        self._table = table
-
+class Store(Reads):
     # -------------------------------------------------------------- the moves
 
     def put(self, job: Job, now: float) -> tuple[Job, bool]:
@@ -101,11 +98,17 @@ class Store:
         last = job.last_event + len(page)
         update = Update().set(**_told(report), last_event=last, updated_at=ms(now)).add("version")
         arguments = update.arguments(_held(job) & Attr("last_event").eq(job.last_event))
-        target = {"TableName": self._table, "Key": job_key(job.id)}
         try:
             self._client.transact_write_items(
                 TransactItems=[
-                    {"Update": {**target, **arguments, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}},
+                    {
+                        "Update": {
+                            "TableName": self._table,
+                            "Key": job_key(job.id),
+                            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                            **arguments,  # type: ignore[typeddict-item]  # its keys are right: see Update
+                        }
+                    },
                     {"Put": {"TableName": self._table, "Item": page_item(job, page, last, now)}},
                 ]
             )
@@ -193,7 +196,7 @@ class Store:
 
     def forget(self, job: Job) -> None:
         """Deletes an ended job and every item of it; the job's own item last, so that a crash can be repeated."""
-        for sk in self._sort_keys(job.id):
+        for sk in self.sort_keys(job.id):
             if sk != "job":
                 self._client.delete_item(TableName=self._table, Key=job_key(job.id, sk))
         try:
@@ -205,105 +208,11 @@ class Store:
         except self._client.exceptions.ConditionalCheckFailedException:
             raise InvalidTransition(job, "deleted") from None
 
-    # -------------------------------------------------------------- reading
-
-    def get(self, job_id: str, now: float, *, consistent: bool = False) -> Job | None:
-        """The job; None if there is none or it has expired. Half the price unless `consistent`."""
-        answer = self._client.get_item(TableName=self._table, Key=job_key(job_id), ConsistentRead=consistent)
-        job = item_job(answer["Item"]) if "Item" in answer else None
-        return None if job is None or job.is_expired(now) else job
-
-    def is_cancel_requested(self, job: Job) -> bool:
-        """The cheapest look at the one flag. Raises LeaseLost when the job belongs to another attempt."""
-        answer = self._client.get_item(
-            TableName=self._table,
-            Key=job_key(job.id),
-            ProjectionExpression="#t, cancel_requested",
-            ExpressionAttributeNames={"#t": "token"},
-        )
-        seen = from_item(answer.get("Item", {}))
-        # An eventually consistent read may be older than our claim, so another token proves nothing; renewals decide.
-        return seen.get("token") == job.token and bool(seen.get("cancel_requested"))
-
-    def list(
-        self, owner: str, *, limit: int, after: str | None = None, status: Status | None = None, task: str | None = None
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        """A page of the owner's jobs, newest first, as the index has them, and where the next one begins."""
-        names, values, filters = {"#o": "owner"}, {":o": owner}, []
-        for attribute, wanted in (("status", status), ("task", task)):
-            if wanted is not None:
-                names[f"#{attribute}"] = attribute
-                values[f":{attribute}"] = str(wanted)
-                filters.append(f"#{attribute} = :{attribute}")
-        arguments: dict[str, Any] = {"FilterExpression": " AND ".join(filters)} if filters else {}
-        if after is not None:
-            job_id = after.partition("#")[2]
-            arguments["ExclusiveStartKey"] = to_item(
-                {"owner": owner, "listed": after, "pk": f"job#{job_id}", "sk": "job"}
-            )
-        answer = self._client.query(
-            TableName=self._table,
-            IndexName="by_owner",
-            KeyConditionExpression="#o = :o",
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues=to_item(values),
-            ScanIndexForward=False,
-            Limit=limit,
-            **arguments,
-        )
-        last = answer.get("LastEvaluatedKey")
-        rows = [with_seconds(from_item(item)) for item in answer["Items"]]
-        return [row | {"id": row["pk"].partition("#")[2]} for row in rows], last["listed"]["S"] if last else None
-
-    def overdue(self, now: float) -> Iterator[tuple[str, float, int]]:
-        """(job id, wake_at, wakes) of all whose time has passed, oldest first in each shard."""
-        for shard in range(SHARDS):
-            pages = self._client.get_paginator("query").paginate(
-                TableName=self._table,
-                IndexName="due",
-                KeyConditionExpression="due = :d AND wake_at <= :now",
-                ExpressionAttributeValues=to_item({":d": f"due#{shard}", ":now": ms(now)}),
-            )
-            for page in pages:
-                for row in map(from_item, page["Items"]):
-                    yield row["pk"].partition("#")[2], row["wake_at"] / 1000, row.get("wakes", 0)
-
-    def said(self, job: Job, after: int, limit: int) -> list[Numbered]:
-        """What the job's task said with numbers over `after`, up to about `limit`, as far as the job's last event."""
-        found: list[Numbered] = []
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            KeyConditionExpression="pk = :p AND sk BETWEEN :a AND :z",
-            # A job that took an expired one's place under an idempotency key must not show its pages.
-            FilterExpression="born = :b",
-            ExpressionAttributeValues=to_item(
-                {
-                    ":p": f"job#{job.id}",
-                    ":a": f"events#{after + 1:08d}",
-                    ":z": f"events#{job.last_event:08d}",
-                    ":b": ms(job.created_at),
-                }
-            ),
-            ConsistentRead=True,
-        )
-        for page in pages:
-            for row in map(from_item, page["Items"]):
-                found += [one for one in page_events(row["text"], row["last"]) if one.seq > after]
-                if len(found) >= limit:
-                    return found
-        return found
-
-    # -------------------------------------------------------------- payloads in items of their own
+    # -------------------------------------------------------------- what is too large for the job's item
 
     def put_text(self, job_id: str, name: str, text: str, expires_at: float) -> None:
         item = to_item({"pk": f"job#{job_id}", "sk": name, "text": text, "expires_at": math.ceil(expires_at)})
         self._client.put_item(TableName=self._table, Item=item)
-
-    def get_text(self, job_id: str, name: str) -> str:
-        answer = self._client.get_item(TableName=self._table, Key=job_key(job_id, name), ConsistentRead=True)
-        if "Item" not in answer:
-            raise NotFound(f"{name} of job {job_id} is not stored any more.")
-        return str(answer["Item"]["text"]["S"])
 
     # -------------------------------------------------------------- how moves are written
 
@@ -355,18 +264,6 @@ class Store:
                 raise
             raise _Failed(_standing(error)) from None
         return item_job(answer["Attributes"])
-
-    def _sort_keys(self, job_id: str) -> Iterator[str]:
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            KeyConditionExpression="pk = :p",
-            ExpressionAttributeValues=to_item({":p": f"job#{job_id}"}),
-            ProjectionExpression="sk",
-            ConsistentRead=True,
-        )
-        for page in pages:
-            for row in page["Items"]:
-                yield row["sk"]["S"]
 
 
 class _Failed(Exception):

@@ -19,7 +19,7 @@ from common.usage import NANO, Budget, Usage
 from common.wiring import Services
 from functions.worker.outbox import MAX_WAITING, Outbox
 from tests.conftest import Api, Clock
-from tests.functions.test_worker import Run, now, real_time, registry, run  # noqa: F401  # fixtures
+from tests.functions.conftest import Run
 
 
 class Given(BaseModel):
@@ -33,7 +33,7 @@ def log_of(services: Services, job: Job) -> list[tuple[int, str, Any]]:
     return [(one["seq"], one["type"], one["data"]) for one in events]
 
 
-def test_an_agent_s_steps_are_its_job_s_log(run: Run, services: Services) -> None:  # noqa: F811
+def test_an_agent_s_steps_are_its_job_s_log(run: Run, services: Services) -> None:
     async def agent(ctx: Context, input: Given) -> None:
         ctx.log("starting", model="m")
         ctx.thought("hm")
@@ -80,7 +80,7 @@ def test_ten_thousand_events_are_few_writes_and_none_is_lost(
     assert [name for name, _ in calls].count("TransactWriteItems") <= 25
 
 
-def test_the_log_can_be_read_from_anywhere(run: Run, api: Api) -> None:  # noqa: F811
+def test_the_log_can_be_read_from_anywhere(run: Run, api: Api) -> None:
     def counting(ctx: Context, input: Given) -> None:
         for n in range(5):
             ctx.log(str(n))
@@ -189,7 +189,7 @@ def test_a_task_that_was_given_up_is_not_held() -> None:
 # ---------------------------------------------------------------------------------------- usage, budgets
 
 
-def test_usage_is_summed_over_attempts(run: Run, services: Services, make_job: Any, clock: Clock) -> None:  # noqa: F811
+def test_usage_is_summed_over_attempts(run: Run, services: Services, make_job: Any, clock: Clock) -> None:
     def thinking(ctx: Context, input: Given) -> None:
         ctx.usage(input_tokens=100, output_tokens=20, cached_tokens=50, cost_usd=0.0015)
         ctx.usage(input_tokens=1)
@@ -209,7 +209,7 @@ def test_usage_is_summed_over_attempts(run: Run, services: Services, make_job: A
         (Budget(max_cost_nano_usd=NANO // 100), "$0.012000 was spent; the job may spend $0.010000."),
     ],
 )
-def test_a_job_over_its_budget_is_stopped(run: Run, budget: Budget, says: str) -> None:  # noqa: F811
+def test_a_job_over_its_budget_is_stopped(run: Run, budget: Budget, says: str) -> None:
     reached: list[int] = []
 
     async def expensive(ctx: Context, input: Given) -> None:

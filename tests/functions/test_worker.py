@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,45 +16,12 @@ from common.jobs import Job, Payload, Progress, Report, Status
 from common.store import LEASE
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
-from functions.worker.supervision import Pace
 from tests.conftest import Clock, Worker, load_event, message_count
-
-#: The worker's rhythm, faster: the real one needs no more to be waited for than what is tested.
-FAST = Pace(progress=0.05, contact=0.05, renewal=0.1, patience=0.1, grace=0.4)
+from tests.functions.conftest import FAST, Run
 
 
 class Given(BaseModel):
     model_config = ConfigDict(extra="allow")
-
-
-@pytest.fixture
-def registry() -> Registry:
-    return Registry()
-
-
-@pytest.fixture
-def real_time(services: Services) -> Services:
-    """For what must wait: the same services on the machine's clock."""
-    from dataclasses import replace
-
-    return replace(services, clock=time.time)
-
-
-Run = Callable[..., Job]
-
-
-@pytest.fixture
-def run(registry: Registry, real_time: Services, make_worker: Any, make_job: Any) -> Run:
-    """Runs one job of the given function to the end of one invocation; gives what stands in the table then."""
-
-    def run_one(function: Callable[..., Any], **job: Any) -> Job:
-        registry.add(_defined(function))
-        made = make_job(task=function.__name__, created_at=time.time(), **job)
-        real_time.queue.send(made.id)
-        make_worker(services=real_time, registry=registry, pace=FAST, chance=lambda: 0.5)()
-        return now(real_time, made)
-
-    return run_one
 
 
 def now(services: Services, job: Job) -> Job:

@@ -1,0 +1,127 @@
+"""Looking at the table. Decides nothing: the conditional writes of `store.py` do."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from common.errors import NotFound
+from common.events import Numbered, page_events
+from common.expressions import from_item, to_item
+from common.items import SHARDS, item_job, job_key, ms, with_seconds
+from common.jobs import Job, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class Reads:
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def get(self, job_id: str, now: float, *, consistent: bool = False) -> Job | None:
+        """The job; None if there is none or it has expired. Half the price unless `consistent`."""
+        answer = self._client.get_item(TableName=self._table, Key=job_key(job_id), ConsistentRead=consistent)
+        job = item_job(answer["Item"]) if "Item" in answer else None
+        return None if job is None or job.is_expired(now) else job
+
+    def is_cancel_requested(self, job: Job) -> bool:
+        """The cheapest look at the one flag. Raises LeaseLost when the job belongs to another attempt."""
+        answer = self._client.get_item(
+            TableName=self._table,
+            Key=job_key(job.id),
+            ProjectionExpression="#t, cancel_requested",
+            ExpressionAttributeNames={"#t": "token"},
+        )
+        seen = from_item(answer.get("Item", {}))
+        # An eventually consistent read may be older than our claim, so another token proves nothing; renewals decide.
+        return seen.get("token") == job.token and bool(seen.get("cancel_requested"))
+
+    def list(
+        self, owner: str, *, limit: int, after: str | None = None, status: Status | None = None, task: str | None = None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of the owner's jobs, newest first, as the index has them, and where the next one begins."""
+        names, values, filters = {"#o": "owner"}, {":o": owner}, []
+        for attribute, wanted in (("status", status), ("task", task)):
+            if wanted is not None:
+                names[f"#{attribute}"] = attribute
+                values[f":{attribute}"] = str(wanted)
+                filters.append(f"#{attribute} = :{attribute}")
+        arguments: dict[str, Any] = {"FilterExpression": " AND ".join(filters)} if filters else {}
+        if after is not None:
+            job_id = after.partition("#")[2]
+            arguments["ExclusiveStartKey"] = to_item(
+                {"owner": owner, "listed": after, "pk": f"job#{job_id}", "sk": "job"}
+            )
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName="by_owner",
+            KeyConditionExpression="#o = :o",
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=to_item(values),
+            ScanIndexForward=False,
+            Limit=limit,
+            **arguments,
+        )
+        last = answer.get("LastEvaluatedKey")
+        rows = [with_seconds(from_item(item)) for item in answer["Items"]]
+        return [row | {"id": row["pk"].partition("#")[2]} for row in rows], last["listed"]["S"] if last else None
+
+    def overdue(self, now: float) -> Iterator[tuple[str, float, int]]:
+        """(job id, wake_at, wakes) of all whose time has passed, oldest first in each shard."""
+        for shard in range(SHARDS):
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                IndexName="due",
+                KeyConditionExpression="due = :d AND wake_at <= :now",
+                ExpressionAttributeValues=to_item({":d": f"due#{shard}", ":now": ms(now)}),
+            )
+            for page in pages:
+                for row in map(from_item, page["Items"]):
+                    yield row["pk"].partition("#")[2], row["wake_at"] / 1000, row.get("wakes", 0)
+
+    def said(self, job: Job, after: int, limit: int) -> builtins.list[Numbered]:
+        """What the job's task said with numbers over `after`, up to about `limit`, as far as the job's last event."""
+        found: builtins.list[Numbered] = []
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :p AND sk BETWEEN :a AND :z",
+            # A job that took an expired one's place under an idempotency key must not show its pages.
+            FilterExpression="born = :b",
+            ExpressionAttributeValues=to_item(
+                {
+                    ":p": f"job#{job.id}",
+                    ":a": f"events#{after + 1:08d}",
+                    ":z": f"events#{job.last_event:08d}",
+                    ":b": ms(job.created_at),
+                }
+            ),
+            ConsistentRead=True,
+        )
+        for page in pages:
+            for row in map(from_item, page["Items"]):
+                found += [one for one in page_events(row["text"], row["last"]) if one.seq > after]
+                if len(found) >= limit:
+                    return found
+        return found
+
+    def get_text(self, job_id: str, name: str) -> str:
+        answer = self._client.get_item(TableName=self._table, Key=job_key(job_id, name), ConsistentRead=True)
+        if "Item" not in answer:
+            raise NotFound(f"{name} of job {job_id} is not stored any more.")
+        return str(answer["Item"]["text"]["S"])
+
+    def sort_keys(self, job_id: str) -> Iterator[str]:
+        """Of every item that belongs to the job."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :p",
+            ExpressionAttributeValues=to_item({":p": f"job#{job_id}"}),
+            ProjectionExpression="sk",
+            ConsistentRead=True,
+        )
+        for page in pages:
+            for row in page["Items"]:
+                yield row["sk"]["S"]

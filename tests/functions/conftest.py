@@ -1,0 +1,48 @@
+"""Running single functions as jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from common.jobs import Job
+from common.tasks import Registry, _defined
+from common.wiring import Services
+from functions.worker.supervision import Pace
+
+#: The worker's rhythm, faster: the real one needs no more to be waited for than what is tested.
+FAST = Pace(progress=0.05, contact=0.05, renewal=0.1, patience=0.1, grace=0.4)
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def real_time(services: Services) -> Services:
+    """For what must wait: the same services on the machine's clock."""
+    return replace(services, clock=time.time)
+
+
+Run = Callable[..., Job]
+
+
+@pytest.fixture
+def run(registry: Registry, real_time: Services, make_worker: Any, make_job: Any) -> Run:
+    """Runs one job of the given function to the end of one invocation; gives what stands in the table then."""
+
+    def run_one(function: Callable[..., Any], **job: Any) -> Job:
+        registry.add(_defined(function))
+        made = make_job(task=function.__name__, created_at=time.time(), **job)
+        real_time.queue.send(made.id)
+        make_worker(services=real_time, registry=registry, pace=FAST, chance=lambda: 0.5)()
+        found = real_time.store.get(made.id, real_time.clock(), consistent=True)
+        assert found is not None
+        return found
+
+    return run_one
