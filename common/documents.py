@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,15 @@ class Documents:
         )
         last = answer.get("LastEvaluatedKey")
         return [_entry(item) for item in answer["Items"]], last["sk"]["S"].partition("#")[2] if last else None
+
+    def ids(self, owner: str) -> builtins.list[str]:
+        """Of all documents of the owner."""
+        found, after = [], None
+        while True:
+            entries, after = self.list(owner, limit=1_000, after=after)
+            found += [entry.id for entry in entries]
+            if after is None:
+                return found
 
     def delete(self, owner: str, document_id: str) -> None:
         """Forgets a document. Raises NotFound."""

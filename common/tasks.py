@@ -59,6 +59,8 @@ class Link(Protocol):
     def is_cancelled(self) -> bool: ...
     def remaining(self) -> float: ...
     def document(self, document_id: str) -> Document: ...
+    def documents(self) -> list[str]: ...
+    def remember(self, session_id: str, interaction: dict[str, Any]) -> None: ...
 
 
 class Context:
@@ -132,6 +134,14 @@ class Context:
     def document(self, document_id: str) -> Document:
         """A document that the job's owner stored. Waits for the bucket; raises NotFound."""
         return self._link.document(document_id)
+
+    def documents(self) -> list[str]:
+        """The ids of all documents that the job's owner stored."""
+        return self._link.documents()
+
+    def remember(self, session_id: str, interaction: dict[str, Any]) -> None:
+        """Puts an interaction into a chat session's log: once for this job, however often it is tried."""
+        self._link.remember(session_id, interaction)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 
 from common.blobs import Blobs
+from common.chats import Chats
 from common.documents import Documents
 from common.keys import Keys
 from common.payloads import Payloads
@@ -37,6 +38,7 @@ class Services:
     blobs: Blobs
     payloads: Payloads
     documents: Documents
+    chats: Chats
     keys: Keys
     clock: Callable[[], float]
 
@@ -59,6 +61,7 @@ def services(
         "blobs": blobs,
         "payloads": Payloads(store, blobs),
         "documents": Documents(table, settings.table_name, blobs),
+        "chats": Chats(table, settings.table_name),
         "keys": Keys(table, settings.table_name),
         "clock": clock,
     }

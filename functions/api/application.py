@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 import tasks  # noqa: F401  # registers them: unknown tasks and bad inputs are refused at submission
 from common.telemetry import logger
 from common.wiring import Services
-from functions.api import documents, jobs, problems
+from functions.api import agents, documents, jobs, problems
 
 health = APIRouter()
 
@@ -30,7 +30,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for router in (health, jobs.router, documents.router):
+    for router in (health, jobs.router, agents.router, documents.router):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(RequestLog)

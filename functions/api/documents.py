@@ -13,10 +13,10 @@ from common.documents import CONTENT_TYPES, Document, is_document_id
 from common.errors import BadRequest, Unprocessable, UnsupportedMediaType
 from common.jobs import MAX_PAYLOAD
 from common.tasks import faults_of
-from common.wiring import Services
 from functions.api import views
 from functions.api.auth import Caller
 from functions.api.body import dump, read_bytes, read_json
+from functions.api.jobs import services_of
 from functions.api.submissions import upload_key, uploaded
 
 router = APIRouter()
@@ -33,7 +33,7 @@ class Upload(BaseModel):
 @router.post("/uploads", status_code=201)
 async def make_upload(request: Request, owner: Caller) -> Response:
     """A link that takes one PUT of exactly so many bytes, for an input or a document over the request limit."""
-    services = _services(request)
+    services = services_of(request)
     try:
         wanted = Upload.model_validate(await read_json(request))
     except ValidationError as error:
@@ -57,7 +57,7 @@ async def put_document(
     upload: Annotated[str | None, Query(max_length=32)] = None,
 ) -> Response:
     """Stores a document, the body or an `upload`, or replaces it: text, Markdown, HTML or PDF by its Content-Type."""
-    services = _services(request)
+    services = services_of(request)
     if not is_document_id(document_id):
         raise BadRequest("A document's id is 1 to 128 letters, digits, . _ and -, beginning with a letter or digit.")
     content_type = request.headers.get("content-type", "").strip()
@@ -81,7 +81,7 @@ async def list_documents(
     """The caller's documents, by id."""
     if cursor is not None and not is_document_id(cursor):
         raise BadRequest("That cursor is none of ours; begin without one.")
-    entries, after = _services(request).documents.list(owner, limit=limit, after=cursor)
+    entries, after = services_of(request).documents.list(owner, limit=limit, after=cursor)
     return Response(
         dump({"documents": [views.document_view(entry) for entry in entries], "next_cursor": after}),
         media_type="application/json",
@@ -91,16 +91,11 @@ async def list_documents(
 @router.get("/documents/{document_id}")
 async def get_document(request: Request, document_id: str, owner: Caller) -> Response:
     """What is known of a document, without its bytes."""
-    entry = _services(request).documents.entry(owner, document_id)
+    entry = services_of(request).documents.entry(owner, document_id)
     return Response(dump(views.document_view(entry)), media_type="application/json")
 
 
 @router.delete("/documents/{document_id}", status_code=204)
 async def delete_document(request: Request, document_id: str, owner: Caller) -> Response:
-    _services(request).documents.delete(owner, document_id)
+    services_of(request).documents.delete(owner, document_id)
     return Response(status_code=204)
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services

@@ -41,11 +41,11 @@ _BODY: dict[str, Any] = {
 @router.post("/jobs", status_code=202, openapi_extra=_BODY)
 async def submit_job(request: Request, owner: Caller, wait: Wait = 0) -> Response:
     """Takes a job: answers with its id at once, or with its end if that comes within `wait` seconds."""
-    services = _services(request)
+    services = services_of(request)
     key = read_key(request.headers.get("idempotency-key"))
     accepted = submit(services, owner, read(await read_json(request)), key)
-    preferred = _preferred_wait(request)
-    job = await _wait(services, accepted.job, wait or preferred or 0)
+    preferred = preferred_wait(request)
+    job = await wait_for(services, accepted.job, wait or preferred or 0)
     headers = {"Location": f"/jobs/{job.id}"} | _replayed(accepted)
     if preferred is not None:
         headers["Preference-Applied"] = f"wait={preferred}"
@@ -55,7 +55,7 @@ async def submit_job(request: Request, owner: Caller, wait: Wait = 0) -> Respons
 @router.post("/jobs:batch")
 async def submit_jobs(request: Request, owner: Caller) -> Response:
     """Takes up to 100 jobs, `{"jobs": [...]}`, each answered on its own; a member `idempotency_key` is each one's key."""
-    services = _services(request)
+    services = services_of(request)
     body = await read_json(request)
     jobs = body.get("jobs") if isinstance(body, dict) and set(body) == {"jobs"} else None
     if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_BATCH:
@@ -73,7 +73,7 @@ async def list_jobs(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """The caller's jobs, newest first."""
-    services = _services(request)
+    services = services_of(request)
     now, after = services.clock(), _read_cursor(cursor)
     found: list[dict[str, Any]] = []
     for _ in range(MAX_PAGES):
@@ -92,13 +92,13 @@ async def list_jobs(
 @router.get("/jobs/{job_id}")
 async def get_job(request: Request, job_id: str, owner: Caller, wait: Wait = 0) -> Response:
     """The job; with `wait`, as soon as it ends, or differs from what If-None-Match names."""
-    services = _services(request)
+    services = services_of(request)
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")} - {""}
 
     def is_known(job: Job) -> bool:
         return bool(known & {"*", views.etag(job, services.clock()).removeprefix("W/")})
 
-    job = await _wait(services, _find(services, owner, job_id), wait, lambda job: bool(known) and not is_known(job))
+    job = await wait_for(services, find(services, owner, job_id), wait, lambda job: bool(known) and not is_known(job))
     # Who lets us wait may ask again soon.
     again = {"Retry-After": "1"} if wait and not job.status.is_final else {}
     if is_known(job):
@@ -109,8 +109,8 @@ async def get_job(request: Request, job_id: str, owner: Caller, wait: Wait = 0) 
 @router.post("/jobs/{job_id}/cancel", status_code=202)
 async def cancel_job(request: Request, job_id: str, owner: Caller) -> Response:
     """Asks the job to stop; one that nobody runs is cancelled at once."""
-    services = _services(request)
-    job = _find(services, owner, job_id)
+    services = services_of(request)
+    job = find(services, owner, job_id)
     job = services.store.request_cancel(job, secrets.token_hex(8), services.clock())
     return _answer(services, job, 202)
 
@@ -118,8 +118,8 @@ async def cancel_job(request: Request, job_id: str, owner: Caller) -> Response:
 @router.delete("/jobs/{job_id}", status_code=204)
 async def delete_job(request: Request, job_id: str, owner: Caller) -> Response:
     """Forgets a finished job and everything that is stored for it."""
-    services = _services(request)
-    job = _find(services, owner, job_id, consistent=True)
+    services = services_of(request)
+    job = find(services, owner, job_id, consistent=True)
     if not job.status.is_final:
         raise InvalidTransition(job, "deleted; cancel it first")
     services.payloads.forget(job.id)
@@ -130,8 +130,8 @@ async def delete_job(request: Request, job_id: str, owner: Caller) -> Response:
 @router.get("/jobs/{job_id}/result")
 async def get_result(request: Request, job_id: str, owner: Caller) -> Response:
     """The result alone; 303 to a short-lived download link if it is large."""
-    services = _services(request)
-    job = _find(services, owner, job_id)
+    services = services_of(request)
+    job = find(services, owner, job_id)
     if job.result is None:
         ended = (
             job.error.message if job.error else "there will be none" if job.status.is_final else "it is not finished"
@@ -143,8 +143,8 @@ async def get_result(request: Request, job_id: str, owner: Caller) -> Response:
 @router.get("/jobs/{job_id}/input")
 async def get_input(request: Request, job_id: str, owner: Caller) -> Response:
     """The input alone; 303 to a short-lived download link if it is large."""
-    services = _services(request)
-    job = _find(services, owner, job_id)
+    services = services_of(request)
+    job = find(services, owner, job_id)
     return _payload(services, job, job.input)
 
 
@@ -158,8 +158,8 @@ async def get_events(
     wait: Wait = 0,
 ) -> Response:
     """What happened in the job after event number `after`; with `wait`, as soon as anything has."""
-    services = _services(request)
-    job = await _wait(services, _find(services, owner, job_id), wait, lambda job: job.last_event > after)
+    services = services_of(request)
+    job = await wait_for(services, find(services, owner, job_id), wait, lambda job: job.last_event > after)
     said = services.store.said(job, after, limit) if job.last_event > after else []
     events = views.log_view(job, said, after, limit)
     content = {"events": events, "last_event": job.last_event, "final": job.status.is_final}
@@ -183,12 +183,12 @@ async def get_task(name: str, owner: Caller) -> Response:  # noqa: ARG001
 # ------------------------------------------------------------------ what the routes are made of
 
 
-def _services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
-def _find(services: Services, owner: str, job_id: str, *, consistent: bool = False) -> Job:
+def find(services: Services, owner: str, job_id: str, *, consistent: bool = False) -> Job:
     """The caller's job. Raises the same NotFound for another's as for none."""
     if is_id(job_id):
         now = services.clock()
@@ -200,7 +200,9 @@ def _find(services: Services, owner: str, job_id: str, *, consistent: bool = Fal
     raise NotFound("No such job.")
 
 
-async def _wait(services: Services, job: Job, seconds: float, enough: Callable[[Job], bool] = lambda _: False) -> Job:
+async def wait_for(
+    services: Services, job: Job, seconds: float, enough: Callable[[Job], bool] = lambda _: False
+) -> Job:
     """Looks at ever longer intervals until the job has ended, or is `enough`, or the time is up."""
     until, pause = services.clock() + seconds, 0.2
     while not job.status.is_final and not enough(job) and (left := until - services.clock()) > 0:
@@ -251,7 +253,7 @@ def _replayed(accepted: Accepted) -> dict[str, str]:
     return {"Idempotent-Replayed": "true"} if accepted.replayed else {}
 
 
-def _preferred_wait(request: Request) -> int | None:
+def preferred_wait(request: Request) -> int | None:
     """Prefer: wait=N (RFC 7240), as much of it as we give."""
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])", request.headers.get("prefer", ""))
     return min(MAX_WAIT, int(found[1])) if found else None

@@ -22,6 +22,7 @@ from common.events import event
 from common.jobs import MAX_PAYLOAD, Job, Progress, Report
 from common.tasks import Context, Document, Stopped, Task, arguments
 from common.usage import Usage
+from common.wiring import Services
 from functions.worker.outbox import Outbox
 
 
@@ -47,18 +48,16 @@ class Execution:
         self,
         *,
         load: Callable[[], tuple[Task, Any]],
-        document: Callable[[str], Document],
+        services: Services,
         remaining: Callable[[], float],
         changed: Callable[[], None],
-        clock: Callable[[], float],
         job: Job,
     ) -> None:
         self.outcome: Outcome | None = None
-        self.document = document
         self.remaining = remaining
         self._load = load
         self._changed = changed
-        self._clock = clock
+        self._services = services
         self._job = job
         self.outbox = Outbox(changed)
         #: The job's usage, over all attempts; None until this one has used something.
@@ -123,7 +122,7 @@ class Execution:
 
     def say(self, kind: str, data: dict[str, Any]) -> None:
         self._stop_here()
-        self.outbox.put(event(kind, self._clock(), data))
+        self.outbox.put(event(kind, self._services.clock(), data))
 
     def use(self, usage: Usage) -> None:
         with self._lock:
@@ -133,6 +132,16 @@ class Execution:
         self.say("usage", told)
         if excess := self._job.budget.excess(total):
             raise BudgetExceeded(excess)
+
+    def document(self, document_id: str) -> Document:
+        return self._services.documents.get(self._job.owner, document_id)
+
+    def documents(self) -> list[str]:
+        return self._services.documents.ids(self._job.owner)
+
+    def remember(self, session_id: str, interaction: dict[str, Any]) -> None:
+        job = self._job
+        self._services.chats.put(job.owner, session_id, interaction, job_id=job.id, at=job.created_at)
 
     def _stop_here(self) -> None:
         """A plain task that is to stop is stopped whenever it says something."""

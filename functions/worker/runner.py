@@ -74,10 +74,9 @@ class Runner:
         clock = self._services.clock
         return Execution(
             load=lambda: self._load(job),
-            document=lambda document_id: self._services.documents.get(job.owner, document_id),
+            services=self._services,
             remaining=lambda: max(0.0, supervision.deadline - clock()),
             changed=supervision.changed,
-            clock=clock,
             job=job,
         )
 

@@ -128,6 +128,12 @@ class Link:
     def remaining(self) -> float:
         return 12.5
 
+    def documents(self) -> list[str]:
+        return ["d"]
+
+    def remember(self, session_id: str, interaction: dict[str, Any]) -> None:
+        raise NotImplementedError
+
     def document(self, document_id: str) -> Document:
         return Document(document_id, "text/plain", b"x")
 

@@ -1,0 +1,238 @@
+"""The agent routes: the same jobs for clients that want no envelope. A job's id is called task_id here."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.chats import SESSION
+from common.errors import BadRequest, NotFound, Unprocessable
+from common.jobs import Job, Status
+from common.tasks import faults_of
+from common.wiring import Services
+from functions.api import views
+from functions.api.auth import Caller
+from functions.api.body import dump, read_json
+from functions.api.jobs import MAX_WAIT, find, preferred_wait, services_of, wait_for
+from functions.api.submissions import Accepted, read, read_key, submit
+
+router = APIRouter()
+
+_CURSOR = re.compile(r"\d{13}#[0-9a-f]{32}")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Prompt(Body):
+    prompt: str = Field(min_length=1)
+    instructions: str | None = None
+    tools: list[str] | None = None
+
+
+class PromptWithCallback(Prompt):
+    callback_url: str
+
+
+class Question(Body):
+    query: str = Field(min_length=1)
+    urls: list[str] | None = None
+    documents: list[str] | None = None
+    max_pages: int | None = None
+    webhook_url: str | None = None
+
+
+class Documents(Body):
+    document_ids: list[str] = Field(min_length=1)
+    questions: list[str] | None = None
+
+
+class Message(Body):
+    role: str
+    content: str
+
+
+class Chat(Body):
+    session_id: str = Field(pattern=f"^{SESSION.pattern}$")
+    messages: list[Message] = Field(min_length=1)
+
+
+def _takes(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+@router.post("/agent/start", status_code=202, openapi_extra=_takes(Prompt))
+@router.post("/agent/submit", status_code=202, openapi_extra=_takes(Prompt))
+async def submit_prompt(request: Request, owner: Caller) -> Response:
+    """Gives the agent a prompt."""
+    given = await _read(request, Prompt)
+    return _taken(_submit(request, owner, "agent", given), "pending")
+
+
+@router.post("/agent/submit-with-callback", status_code=202, openapi_extra=_takes(PromptWithCallback))
+async def submit_prompt_with_callback(request: Request, owner: Caller) -> Response:
+    """Gives the agent a prompt; `callback_url` is told of the end."""
+    given = await _read(request, PromptWithCallback)
+    return _taken(_submit(request, owner, "agent", given, callback_url=given.callback_url), "submitted")
+
+
+@router.get("/agent/status/{task_id}")
+async def get_agent_status(request: Request, task_id: str, owner: Caller) -> Response:
+    """How the agent is getting on; `result` is its answer."""
+    services = services_of(request)
+    job = _find(services, owner, task_id, "agent")
+    percent = job.progress.percent if job.progress else None
+    result = _result(services, job)
+    return _json(
+        {
+            "id": job.id,
+            "task_id": job.id,
+            "status": job.seen_status(services.clock()),
+            "progress": 100 if job.status is Status.COMPLETED else percent or 0,
+            "result": result.get("answer", result) if isinstance(result, dict) else result,
+            "error": _error(job),
+        }
+    )
+
+
+@router.post("/research", status_code=202, openapi_extra=_takes(Question))
+async def submit_research(request: Request, owner: Caller) -> Response:
+    """Asks for a report with citations."""
+    given = await _read(request, Question)
+    return _taken(_submit(request, owner, "research", given, callback_url=given.webhook_url), "pending")
+
+
+@router.get("/research/{task_id}")
+async def get_research(request: Request, task_id: str, owner: Caller) -> Response:
+    services = services_of(request)
+    job = _find(services, owner, task_id, "research")
+    return _json(
+        {
+            "task_id": job.id,
+            "status": job.seen_status(services.clock()),
+            "result": _result(services, job),
+            "error": _error(job),
+            "created_at": views.rfc3339(job.created_at),
+            "completed_at": views.rfc3339(job.finished_at),
+        }
+    )
+
+
+@router.post("/batch-analyze", status_code=202, openapi_extra=_takes(Documents))
+async def submit_batch(request: Request, owner: Caller) -> Response:
+    """Analyses stored documents."""
+    given = await _read(request, Documents)
+    return _taken(_submit(request, owner, "analyze_documents", given), "queued")
+
+
+@router.get("/batch-analyze/{task_id}")
+async def get_batch(request: Request, task_id: str, owner: Caller) -> Response:
+    services = services_of(request)
+    job = _find(services, owner, task_id, "analyze_documents")
+    result = _result(services, job)
+    total = result["count"] if isinstance(result, dict) and "count" in result else None
+    seen = job.progress
+    return _json(
+        {
+            "task_id": job.id,
+            "status": job.seen_status(services.clock()),
+            "progress": {
+                "current": total or (seen.current if seen else None) or 0,
+                "total": total or (seen.total if seen else None) or _asked_for(services, job),
+            },
+            "result": result,
+            "error": _error(job),
+        }
+    )
+
+
+@router.post("/chat", openapi_extra=_takes(Chat))
+async def chat(request: Request, owner: Caller, wait: Annotated[int, Query(ge=0, le=MAX_WAIT)] = MAX_WAIT) -> Response:
+    """Answers at once if the answer comes within `wait` seconds; else with the job, which goes on."""
+    services = services_of(request)
+    accepted = _submit(request, owner, "chat", await _read(request, Chat))
+    preferred = preferred_wait(request)
+    job = await wait_for(services, accepted.job, wait if preferred is None else preferred)
+    if job.status is not Status.COMPLETED:
+        headers = {"Location": f"/jobs/{job.id}", "Retry-After": "1"}
+        return _json(views.job_view(job, services.clock(), services.payloads), 202, headers)
+    result = _result(services, job)
+    return _json({"response": result["response"], "task_id": job.id})
+
+
+@router.get("/chat/{session_id}")
+async def get_chat(
+    request: Request,
+    session_id: str,
+    owner: Caller,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> Response:
+    """The logged interactions of a session, oldest first."""
+    if not SESSION.fullmatch(session_id):
+        raise BadRequest("A session's id is 1 to 128 letters, digits, _ . : and -.")
+    if cursor is not None and not _CURSOR.fullmatch(cursor):
+        raise BadRequest("That cursor is none of ours; begin without one.")
+    services = services_of(request)
+    found, after = services.chats.list(owner, session_id, services.clock(), limit=limit, after=cursor)
+    return _json({"session_id": session_id, "interactions": found, "next_cursor": after})
+
+
+# ------------------------------------------------------------------ what the routes are made of
+
+
+async def _read(request: Request, model: type[Model]) -> Model:
+    try:
+        return model.model_validate(await read_json(request))
+    except ValidationError as error:
+        raise Unprocessable("The request is not valid.", faults_of(error)) from None
+
+
+def _submit(request: Request, owner: str, task: str, given: BaseModel, callback_url: str | None = None) -> Accepted:
+    value = given.model_dump(exclude_none=True, exclude={"callback_url", "webhook_url"})
+    submission: dict[str, Any] = {"task": task, "input": value}
+    if callback_url is not None:
+        submission["callback_url"] = callback_url
+    return submit(services_of(request), owner, read(submission), read_key(request.headers.get("idempotency-key")))
+
+
+def _taken(accepted: Accepted, status: str) -> Response:
+    headers = {"Location": f"/jobs/{accepted.job.id}", "Retry-After": "1"}
+    if accepted.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return _json({"task_id": accepted.job.id, "status": status}, 202, headers)
+
+
+def _find(services: Services, owner: str, job_id: str, task: str) -> Job:
+    job = find(services, owner, job_id)
+    if job.task != task:
+        raise NotFound("No such job.")
+    return job
+
+
+def _result(services: Services, job: Job) -> Any:
+    """The result, however large: these clients follow no links."""
+    return None if job.result is None else json.loads(services.payloads.get(job.id, job.result))
+
+
+def _asked_for(services: Services, job: Job) -> int:
+    return len(json.loads(services.payloads.get(job.id, job.input))["document_ids"])
+
+
+def _error(job: Job) -> str | None:
+    if job.status is Status.CANCELLED:
+        return "The job was cancelled."
+    return job.error.message if job.error else None
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(dump(content), status, headers, "application/json")
