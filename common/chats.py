@@ -36,11 +36,8 @@ class Chats:
         self, owner: str, session_id: str, now: float, *, limit: int, after: str | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
         """A page of a session's interactions, oldest first, and where the next page begins."""
-        start = (
-            {"ExclusiveStartKey": to_item({"pk": f"owner#{owner}", "sk": f"chat#{session_id}#{after}"})}
-            if after
-            else {}
-        )
+        place = {"pk": f"owner#{owner}", "sk": f"chat#{session_id}#{after}"}
+        start: dict[str, Any] = {"ExclusiveStartKey": to_item(place)} if after else {}
         answer = self._client.query(
             TableName=self._table,
             KeyConditionExpression="pk = :o AND begins_with(sk, :c)",
