@@ -1,0 +1,86 @@
+"""What the template and the code must agree on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.jobs import DAY, MAX_LIFE, MAX_TIMEOUT
+from common.store import LEASE
+from functions.api.jobs import MAX_WAIT
+from functions.worker.supervision import Pace
+from tests.conftest import RESOURCES, ROOT
+
+FUNCTIONS = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::Serverless::Function"}
+WORKER = FUNCTIONS["WorkerFunction"]
+
+
+def test_every_function_of_the_tree_is_deployed_and_no_other() -> None:
+    deployed = {properties["CodeUri"] for properties in FUNCTIONS.values()}
+    assert deployed == {f"functions/{app.parent.name}" for app in ROOT.glob("functions/*/app.py")}
+    for properties in FUNCTIONS.values():
+        assert properties["Handler"] == properties["CodeUri"].replace("/", ".") + ".app.handler"
+
+
+def test_a_job_ends_before_its_function_does() -> None:
+    patience = Pace().grace
+    assert MAX_TIMEOUT + patience + 30 <= WORKER["Timeout"] <= 900
+
+
+def test_a_message_is_hidden_for_as_long_as_its_function_may_run() -> None:
+    assert RESOURCES["Queue"]["Properties"]["VisibilityTimeout"] >= WORKER["Timeout"]
+    dead = RESOURCES["DeadLetterQueue"]["Properties"]["VisibilityTimeout"]
+    assert dead >= FUNCTIONS["DeadLettersFunction"]["Timeout"]
+
+
+def test_a_poll_may_wait_as_long_as_the_api_says() -> None:
+    gateway = RESOURCES["HttpApiIntegration"]["Properties"]["TimeoutInMillis"] / 1000
+    assert MAX_WAIT + 5 <= FUNCTIONS["ApiFunction"]["Timeout"] <= gateway
+
+
+def test_leases_are_renewed_before_they_end() -> None:
+    pace = Pace()
+    assert 2 * pace.renewal + pace.contact < LEASE
+    assert pace.contact < 5  # so soon is a wish to cancel noticed
+
+
+def test_throttled_invocations_do_not_bury_jobs() -> None:
+    assert RESOURCES["Queue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"] >= 5
+    assert "MaximumConcurrency" in WORKER["Events"]["Jobs"]["Properties"]["ScalingConfig"]
+
+
+@pytest.mark.parametrize(("function", "event"), [("WorkerFunction", "Jobs"), ("DeadLettersFunction", "DeadLetters")])
+def test_messages_of_a_batch_fail_on_their_own(function: str, event: str) -> None:
+    mapping = FUNCTIONS[function]["Events"][event]["Properties"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_the_bucket_keeps_what_belongs_to_a_job_for_its_life() -> None:
+    rules = {rule.get("Prefix"): rule for rule in RESOURCES["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]}
+    assert rules["jobs/"]["ExpirationInDays"] * DAY >= MAX_LIFE
+    assert rules["uploads/"]["ExpirationInDays"] == 1
+    assert "documents/" not in rules  # an owner's documents stay until they are deleted
+
+
+def test_lists_show_what_their_index_holds_and_progress_is_not_in_it() -> None:
+    indexes = RESOURCES["Table"]["Properties"]["GlobalSecondaryIndexes"]
+    held = {index["IndexName"]: set(index["Projection"]["NonKeyAttributes"]) for index in indexes}
+    assert {"task", "status", "attempt", "max_attempts", "created_at", "expires_at"} <= held["by_owner"]
+    assert not held["by_owner"] & {"progress", "lease_until", "updated_at", "wake_at", "version", "input", "result"}
+    assert held["due"] == {"wakes"}
+
+
+def test_rights_are_single_actions_on_single_things() -> None:
+    for properties in FUNCTIONS.values():
+        for policy in properties["Policies"]:
+            for statement in policy["Statement"]:
+                assert statement["Effect"] == "Allow"
+                assert "*" not in str(statement["Action"])
+                assert statement["Resource"] != "*"
+
+
+def test_what_is_kept_survives_the_stack() -> None:
+    for name in ("Table", "Bucket"):
+        kept: dict[str, Any] = RESOURCES[name]
+        assert kept["DeletionPolicy"] == kept["UpdateReplacePolicy"] == "Retain"
