@@ -1,0 +1,99 @@
+# Everything starts here. A machine needs Python 3.11 or newer and make; `make` alone lists what there is.
+
+# Lambda runs CPython 3.13, so that is taken where there is one. A pyenv shim can be on the PATH and still not run.
+CANDIDATES = python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 python3 python
+USABLE = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for each in $(CANDIDATES); do "$$each" -c '$(USABLE)' >/dev/null 2>&1 && echo "$$each" && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+PYTHON_FOLDERS := common functions tasks client dev bench tests
+
+# sam finds the runtime that it builds for, python3.13, on the PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export SAM_CLI_TELEMETRY := 0
+export UV_PYTHON_DOWNLOADS := never
+HAS_RUNTIME = command -v python3.13 >/dev/null && python3.13 -c ''
+NO_RUNTIME = echo "SKIPPED: $@ needs python3.13, the functions' runtime, and there is none on this machine."
+
+PORT ?= 8000
+ENV ?= dev
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url $(if $(UPGRADE),--upgrade)
+LOCKED_GROUPS := common api worker dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run demo key keys revoke test lint unit e2e validate bench format lock build deploy clean
+
+help: ## list these commands
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make the virtual environment (all other commands do it by themselves)
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with venv, is needed; none was found." >&2; exit 1; }
+	@$(BIN)/python -c '$(USABLE)' 2>/dev/null || { echo "Making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv --clear $(VENV); }
+	@echo "Installing what requirements/dev.txt names"
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(STAMP) ## serve on http://localhost:8000 and reload on save (PORT=8001, FRESH=1 to forget earlier jobs)
+	@$(BIN)/python -m dev.run --port $(PORT) $(if $(FRESH),--fresh)
+
+demo: $(STAMP) ## analyse this repo's own Markdown files, from start to end
+	@$(BIN)/python -m dev.demo
+
+key: $(STAMP) ## make an API key: make key OWNER=acme [NAME=laptop] [STACK=longrun-dev]
+	@$(BIN)/python -m dev.keys create --owner "$(OWNER)" $(if $(NAME),--name "$(NAME)") $(if $(STACK),--stack "$(STACK)")
+
+keys: $(STAMP) ## list an owner's API keys: make keys OWNER=acme [STACK=…]
+	@$(BIN)/python -m dev.keys list --owner "$(OWNER)" $(if $(STACK),--stack "$(STACK)")
+
+revoke: $(STAMP) ## end an API key: make revoke OWNER=acme KEY_ID=… [STACK=…]
+	@$(BIN)/python -m dev.keys revoke --owner "$(OWNER)" --key-id "$(KEY_ID)" $(if $(STACK),--stack "$(STACK)")
+
+test: lint validate ## every check: style, types, the template, all tests, the built functions end to end
+	$(BIN)/pytest --ignore=tests/e2e
+	@$(MAKE) --no-print-directory e2e
+
+lint: $(STAMP) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(wildcard $(PYTHON_FOLDERS))
+
+unit: $(STAMP) ## the fast tests alone
+	$(BIN)/pytest tests/unit
+
+validate: $(STAMP) ## template.yaml against CloudFormation's schema
+	$(BIN)/sam validate --lint --region us-east-1
+
+e2e: $(STAMP) ## build the functions and run them on the emulator with their roles enforced
+	@if $(HAS_RUNTIME); then $(BIN)/pytest tests/e2e; else $(NO_RUNTIME); fi
+
+bench: $(STAMP) ## count the AWS calls of a job
+	@$(BIN)/python -m bench.calls
+
+format: $(STAMP) ## rewrite the code in the common style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP) ## pin what pyproject.toml allows, with hashes (UPGRADE=1 for newer versions)
+	$(LOCK) pyproject.toml $(LOCKED_GROUPS:%=--group %) -o requirements/dev.txt
+	$(LOCK) --group common --constraint requirements/dev.txt -o common/requirements.txt
+	$(LOCK) --group api --constraint requirements/dev.txt -o functions/api/requirements.txt
+	$(LOCK) --group worker --constraint requirements/dev.txt -o functions/worker/requirements.txt
+
+build: $(STAMP) ## build the functions into .aws-sam/build, as deployed (arm64)
+	$(BIN)/sam build
+
+deploy: build ## to AWS, with your credentials: make deploy [ENV=prod]
+	$(BIN)/sam deploy --config-env $(ENV)
+
+clean: ## remove what was made here, the virtual environment too
+	rm -rf $(VENV) .aws-sam .longrun .mypy_cache .pytest_cache .ruff_cache .hypothesis build client/*.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,44 @@
+"""One deployment for all end-to-end tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from dev.emulator import Emulator
+from dev.logs import Stream
+from tests.e2e.deployment import RUNTIME, Deployment, build, deploy, lambda_python, runtime
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The functions' interpreter."""
+    if runtime() is None:
+        pytest.skip(f"no {RUNTIME} on this machine: the functions can be neither built nor run as in Lambda")
+    return lambda_python(tmp_path_factory.mktemp("lambda"))
+
+
+@pytest.fixture(scope="session")
+def deployment(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    template = build()
+    emulator = Emulator(tmp_path_factory.mktemp("emulator"), roles=True, python=python, on_line=Stream().emulator)
+    try:
+        emulator.start()
+        emulator.wait_until_ready()
+        yield deploy(template, emulator)
+    finally:
+        emulator.stop()
+
+
+@pytest.fixture(scope="session")
+def acme(deployment: Deployment) -> Iterator[httpx.Client]:
+    with deployment.http("acme") as http:
+        yield http
+
+
+@pytest.fixture(scope="session")
+def stranger(deployment: Deployment) -> Iterator[httpx.Client]:
+    with deployment.http("stranger") as http:
+        yield http
