@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 #: Largest single event, in bytes of UTF-8; a longer one is cut and says so.
 MAX_EVENT = 32_000
 #: Largest page of events, in bytes: DynamoDB's items end at 400 KB.
@@ -41,6 +39,9 @@ class Numbered:
 
 def event(kind: str, at: float, data: Mapping[str, Any]) -> Event:
     """An event of anything that can be told as JSON; what cannot is told by its repr, and what is too long is cut."""
+    # Here, since the functions that only read events ship without pydantic.
+    from pydantic_core import to_jsonable_python
+
     told = to_jsonable_python(dict(data), fallback=repr, inf_nan_mode="strings", bytes_mode="base64")
     whole = Event(kind, at, json.loads(_text(told).encode(errors="replace")))
     if whole.size <= MAX_EVENT:

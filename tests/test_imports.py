@@ -51,10 +51,22 @@ def test_every_function_is_looked_at() -> None:
 
 #: What must not be loaded by a function's entry point: (function, modules).
 HEAVY = {
-    "api": {"pypdf", "trafilatura", "numpy", "networkx", "yake", "py3langid", "lxml", "aws_xray_sdk", "pydantic_ai"},
+    "api": {
+        "pypdf",
+        "trafilatura",
+        "numpy",
+        "networkx",
+        "yake",
+        "py3langid",
+        "resiliparse",
+        "tantivy",
+        "aws_xray_sdk",
+        "pydantic_ai",
+        "httpx",
+    },
     "worker": {"fastapi", "mangum", "starlette", "pypdf", "trafilatura", "numpy", "aws_xray_sdk"},
-    "sweeper": {"fastapi", "mangum", "pydantic", "tasks", "aws_xray_sdk"},
-    "deadletters": {"fastapi", "mangum", "pydantic", "tasks", "aws_xray_sdk"},
+    "sweeper": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},
+    "deadletters": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},
 }
 
 
