@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from common.egress import ForbiddenAddress
 from common.errors import Permanent, Refused, Retryable, TaskTimeout, WorkerLost
 
 #: The first wait is up to this, in seconds; each further one up to twice as long.
@@ -58,7 +59,7 @@ def is_retryable(error: BaseException) -> bool:
     if isinstance(error, Retryable | WorkerLost):
         return True
     # pydantic's ValidationError of what a model answered is a ValueError, and may pass; that of the input is Permanent.
-    if isinstance(error, (Permanent, TaskTimeout, Refused, *BUGS)):
+    if isinstance(error, (Permanent, TaskTimeout, Refused, ForbiddenAddress, *BUGS)):
         return False
     if (status := http_status(error)) is not None:
         return status in LATER or status < 400
