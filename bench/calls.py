@@ -116,7 +116,7 @@ class Stack:
         names = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
         boto3.client("dynamodb").create_table(TableName="bench", **{name: properties[name] for name in names})
         boto3.client("s3").create_bucket(
-            Bucket="bench", CreateBucketConfiguration={"LocationConstraint": os.environ["AWS_DEFAULT_REGION"]}
+            Bucket="bench", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
         self._sqs = boto3.client("sqs")
         self._url = self._sqs.create_queue(QueueName="bench")["QueueUrl"]

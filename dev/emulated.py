@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -21,10 +22,19 @@ from dev import MARK
 class LiveWorker(lambda_runtime.Worker):  # type: ignore[misc]
     """A function's process whose log lines come out as they are written, not when the invocation ends."""
 
+    def invoke(self, *arguments: Any, **options: Any) -> Any:
+        response = super().invoke(*arguments, **options)
+        for line in (response.get("trace") or "").splitlines():  # Lambda's own runtime would log it
+            self._show(line)
+        return response
+
     def _read_stderr(self) -> None:
         for line in self._proc.stderr:
-            print(f"{MARK}{self.func_name}{MARK}{line}", end="", flush=True)
+            self._show(line.rstrip("\n"))
             self._stderr_queue.put(line.rstrip("\n"))
+
+    def _show(self, line: str) -> None:
+        print(f"{MARK}{self.func_name}{MARK}{line}", flush=True)
 
 
 def main(listener: int, function_python: str, saved: Path) -> None:

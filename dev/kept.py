@@ -14,7 +14,7 @@ from typing import IO
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dev.emulator import Emulator, EmulatorFailed
-from dev.stack import TEMPLATE, Stack, StackFailed, archive, digest
+from dev.stack import TEMPLATE, Stack, StackFailed, archive, digest, local_parameters
 
 Say = Callable[[str], object]
 
@@ -58,7 +58,8 @@ class KeptStack:
     def refresh(self) -> bool:
         """Deploy what changed since the last time. Whether anything had."""
         package = archive()
-        template, code = digest(TEMPLATE.read_bytes()), digest(package)
+        parameters = json.dumps(local_parameters()).encode()
+        template, code = digest(TEMPLATE.read_bytes() + parameters), digest(package)
         if (template, code) == (self.memory.template, self.memory.code):
             return False
         if template != self.memory.template:

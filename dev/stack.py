@@ -3,8 +3,9 @@
 import hashlib
 import io
 import json
+import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Stack:
             StackName=NAME,
             TemplateBody=json.dumps(local_template(TEMPLATE.read_text(), key)),
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-            Parameters=[{"ParameterKey": "AuthMode", "ParameterValue": "Open"}],
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in local_parameters().items()],
         )
         stack = until(lambda: settled(cloudformation), seconds=60, what="The stack's deployment")
         if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
@@ -88,6 +89,18 @@ class Stack:
         self.emulator.client("s3").put_bucket_cors(
             Bucket=self.outputs["BucketName"], CORSConfiguration={"CORSRules": [rule]}
         )
+
+
+def local_parameters(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """No key is needed, and no model, unless LONGRUN_MODEL names one: then it and its key are the shell's."""
+    model = environ.get("LONGRUN_MODEL") or "extractive"
+    key = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}.get(model.partition(":")[0], "")
+    return {
+        "AuthMode": "Open",
+        "Model": model,
+        "ModelUrl": environ.get("LONGRUN_MODEL_URL", ""),
+        "ModelKey": environ.get(key, ""),
+    }
 
 
 def archive(root: Path = ROOT) -> bytes:

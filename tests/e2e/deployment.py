@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -75,19 +76,20 @@ def deploy(template: Path, emulator: Emulator) -> Deployment:
     cloudformation = emulator.client("cloudformation")
     stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
     resources = cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    correct_concurrency(emulator)
-    # It refuses what comes without TLS, and the emulator has none.
-    emulator.client("s3").delete_bucket_policy(Bucket=outputs["BucketName"])
-    return Deployment(
+    deployment = Deployment(
         emulator,
-        outputs=outputs,
+        outputs={output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]},
         functions={
             each["LogicalResourceId"]: each["PhysicalResourceId"]
             for each in resources
             if each["ResourceType"] == "AWS::Lambda::Function"
         },
     )
+    correct_concurrency(emulator)
+    allow_batches(deployment)
+    # It refuses what comes without TLS, and the emulator has none.
+    emulator.client("s3").delete_bucket_policy(Bucket=deployment.outputs["BucketName"])
+    return deployment
 
 
 def correct_concurrency(emulator: Emulator) -> None:
@@ -99,8 +101,20 @@ def correct_concurrency(emulator: Emulator) -> None:
             functions.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig=scaling)
 
 
+def allow_batches(deployment: Deployment) -> None:
+    """On AWS the right to send a message is the right to send ten; the emulator asks for one of its own."""
+    function = deployment.functions["SweeperFunction"]
+    role = deployment.emulator.client("lambda").get_function_configuration(FunctionName=function)["Role"]
+    statement = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": "*"}
+    deployment.emulator.client("iam").put_role_policy(
+        RoleName=role.rpartition("/")[2],
+        PolicyName="Batches",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+
+
 def parameters() -> tuple[str, ...]:
-    return "--parameter-overrides", f"Architecture={ARCHITECTURE}"
+    return "--parameter-overrides", f"Architecture={ARCHITECTURE}", "Model=extractive", "Model=extractive"
 
 
 def sam(command: str, limit: float, *arguments: object, **variables: str) -> None:

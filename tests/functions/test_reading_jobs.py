@@ -183,7 +183,7 @@ def everything_of(services: Services, job_id: str) -> list[Any]:
     from tests.conftest import client
 
     items = client("dynamodb").scan(TableName=services.settings.table_name)["Items"]
-    blobs = client("s3").list_objects_v2(Bucket=services.settings.bucket_name).get("Contents", [])
+    blobs: list[Any] = client("s3").list_objects_v2(Bucket=services.settings.bucket_name).get("Contents", [])
     return [item for item in items if job_id in item["pk"]["S"]] + blobs
 
 
