@@ -96,10 +96,8 @@ def _queue() -> str:
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     properties = RESOURCES["Queue"]["Properties"]
     redrive = {"deadLetterTargetArn": arn, "maxReceiveCount": properties["RedrivePolicy"]["maxReceiveCount"]}
-    return sqs.create_queue(
-        QueueName="longrun",
-        Attributes={"VisibilityTimeout": str(properties["VisibilityTimeout"]), "RedrivePolicy": json.dumps(redrive)},
-    )["QueueUrl"]
+    attributes = {"VisibilityTimeout": str(properties["VisibilityTimeout"]), "RedrivePolicy": json.dumps(redrive)}
+    return str(sqs.create_queue(QueueName="longrun", Attributes=attributes)["QueueUrl"])
 
 
 def _bucket() -> str:

@@ -1,0 +1,49 @@
+"""An agent that works on a prompt with tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from common.tasks import Context, task
+from tasks.library import Library
+from tasks.models import chosen, open_model
+from tasks.running import run_agent
+from tasks.tools import NAMES, ToolName, tools
+
+#: Longest prompt, in characters; more belongs into a document.
+MAX_PROMPT = 200_000
+
+
+class Prompt(BaseModel):
+    """What the agent is to do. `tools` names those that it may use; by default it may use all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
+    instructions: str | None = Field(default=None, max_length=MAX_PROMPT, description="How it is to go about it.")
+    tools: list[ToolName] = Field(default=list(NAMES), max_length=len(NAMES))
+
+
+@task(timeout_seconds=840)
+async def agent(ctx: Context, input: Prompt) -> dict[str, Any]:
+    """Works on a prompt with tools: reads and searches the stored documents, fetches web pages, calculates.
+
+    Everything it thinks, calls and finds is in the job's events; its answer is streamed there as it comes.
+    """
+    choice = chosen()
+    async with open_model(choice, ctx) as model:
+        ran = await run_agent(
+            ctx,
+            model,
+            input.prompt,
+            tools=tools(input.tools, Library(ctx)),
+            instructions=[input.instructions] if input.instructions else [],
+        )
+    return {
+        "answer": ran.answer,
+        "model": choice.described(),
+        "tool_calls": ran.tool_calls,
+        "requests": ran.requests,
+    }

@@ -1,0 +1,99 @@
+"""Chats: the agent, with what was said before."""
+
+# ruff: noqa: PLC0415  # libraries are imported where they are needed: the API imports all tasks
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from common.chats import SESSION
+from common.tasks import Context, task
+from tasks.library import Library
+from tasks.models import chosen, open_model
+from tasks.running import run_agent
+from tasks.tools import NAMES, tools
+
+if TYPE_CHECKING:
+    from pydantic_ai.messages import ModelMessage
+
+#: Most messages of one chat that are sent along, and the longest of them, in characters.
+MAX_MESSAGES = 500
+MAX_MESSAGE = 100_000
+
+SESSION_PATTERN = f"^{SESSION.pattern}$"
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["user", "assistant", "system"]
+    content: str = Field(min_length=1, max_length=MAX_MESSAGE)
+
+
+class Chat(BaseModel):
+    """A session and what was said in it so far. The last message is the user's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session_id: str = Field(pattern=SESSION_PATTERN)
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+
+    @field_validator("messages")
+    @classmethod
+    def _ends_with_the_user(cls, messages: list[Message]) -> list[Message]:
+        if messages[-1].role != "user":
+            raise ValueError("the last message must be the user's")
+        return messages
+
+
+class Interaction(BaseModel):
+    """A question and its answer. `job_id` is of the job that answered, if one did."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session_id: str = Field(pattern=SESSION_PATTERN)
+    message: str
+    response: str
+    latency_ms: int = Field(ge=0)
+    job_id: str | None = Field(default=None, max_length=128)
+
+
+@task(timeout_seconds=300)
+async def chat(ctx: Context, input: Chat) -> dict[str, Any]:
+    """Answers the last message of a chat, and logs the interaction: a job that ends well has done both."""
+    started = time.monotonic()
+    choice, last = chosen(), input.messages[-1].content
+    async with open_model(choice, ctx) as model:
+        ran = await run_agent(
+            ctx,
+            model,
+            last,
+            tools=tools(NAMES, Library(ctx)),
+            instructions=[message.content for message in input.messages if message.role == "system"],
+            history=list(_history(input.messages[:-1])),
+        )
+    latency = round(1000 * (time.monotonic() - started))
+    interaction = {"message": last, "response": ran.answer, "latency_ms": latency, "job_id": ctx.job_id}
+    await asyncio.to_thread(ctx.remember, input.session_id, interaction)
+    return {"response": ran.answer, "model": choice.described()}
+
+
+@task(timeout_seconds=60, max_attempts=10)
+def log_interaction(ctx: Context, input: Interaction) -> None:
+    """Logs an interaction of a chat that was answered elsewhere."""
+    ctx.remember(input.session_id, input.model_dump(exclude={"session_id"}))
+
+
+def _history(messages: Sequence[Message]) -> Iterator[ModelMessage]:
+    from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
+
+    for message in messages:
+        if message.role == "user":
+            yield ModelRequest(parts=[UserPromptPart(message.content)])
+        elif message.role == "assistant":
+            yield ModelResponse(parts=[TextPart(message.content)])
