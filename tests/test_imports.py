@@ -56,7 +56,7 @@ HEAVY = {
         "trafilatura",
         "numpy",
         "networkx",
-        "yake",
+        "regex",
         "py3langid",
         "resiliparse",
         "tantivy",
