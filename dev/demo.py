@@ -1,7 +1,8 @@
-"""`make demo`: a stack of its own, this repo's Markdown files, one job, its progress, its result; then all is gone."""
+"""`make demo`: a stack of its own, this repo's Markdown files, two jobs, their progress, their results; then all is gone."""
 
 import contextlib
 import io
+import re
 import sys
 import tempfile
 import time
@@ -9,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -22,9 +24,9 @@ from dev.logs import Stream
 from dev.stack import ROOT
 from longrun import Client, Job, LongrunError
 
-TASK = "analyze_documents"
+QUESTION = "What happens to a job whose worker dies?"
 
-#: Seconds that the job may take before something must be wrong.
+#: Seconds that a job may take before something must be wrong.
 LIMIT = 300
 
 #: Columns and lines of what is shown.
@@ -76,17 +78,27 @@ def local_stack(console: Console, stream: Stream) -> Iterator[str]:
 def demonstrate(client: Client, console: Console) -> None:
     ids = store_documents(client)
     console.print(f"Stored {len(ids)} Markdown files of this repository as documents.")
-    job = client.submit(TASK, {"document_ids": ids})
-    console.print(f"Submitted job {job.id}; a worker takes it next.")
-    started = time.monotonic()
-    with shown(console, len(ids)) as show:
-        job = client.wait(job.id, timeout=LIMIT, on_change=show)
-    result = client.result(job)
-    console.print(f"{job.status} in {time.monotonic() - started:.1f} s.\n")
+    result = done(client, console, "analyze_documents", {"document_ids": ids}, total=len(ids))
     console.print(as_table(result["results"]))
     failed = [each["document_id"] for each in result["results"] if "error" in each]
     if failed or len(result["results"]) != len(ids):
         raise DemoFailed(f"these documents were not analysed: {', '.join(failed) or 'some are missing'}")
+    report = done(client, console, "research", {"query": QUESTION, "documents": ids}, total=len(ids))
+    console.print(as_report(report))
+    if dangling := unresolved(report):
+        raise DemoFailed(f"these citations lead nowhere: {', '.join(map(str, dangling))}")
+
+
+def done(client: Client, console: Console, task: str, given: dict[str, Any], *, total: int) -> Any:
+    """The result of a job that was submitted and watched to its end."""
+    job = client.submit(task, given)
+    console.print(f"Submitted {task} as job {job.id}; a worker takes it next.")
+    started = time.monotonic()
+    with shown(console, total) as show:
+        job = client.wait(job.id, timeout=LIMIT, on_change=show)
+    result = client.result(job)
+    console.print(f"{job.status} in {time.monotonic() - started:.1f} s.\n")
+    return result
 
 
 def store_documents(client: Client) -> list[str]:
@@ -141,6 +153,20 @@ def as_table(results: list[dict[str, Any]]) -> Table:
             texts = (each["title"] or each["document_id"], f"{each['words']:,}", each["language"], phrases, summary)
             table.add_row(*map(Text, texts))
     return table
+
+
+def as_report(report: dict[str, Any]) -> Group:
+    """The report, and where each of its citations leads."""
+    sources = Table("citation", "source", "passage", show_lines=True)
+    for each in report["citations"]:
+        sources.add_row(*map(Text, (f"[{each['number']}]", each["source"], shortened(each["passage"]))))
+    return Group(Markdown(report["report"]), "", sources, Text(report["model"].get("note", ""), "dim"))
+
+
+def unresolved(report: dict[str, Any]) -> list[int]:
+    """The numbers in the report's text that no citation has."""
+    cited = {int(number) for number in re.findall(r"\[(\d+)\]", report["report"])}
+    return sorted(cited - {each["number"] for each in report["citations"]})
 
 
 def shortened(text: str) -> str:

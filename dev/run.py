@@ -11,7 +11,7 @@ import watchfiles
 
 from dev import interruptible
 from dev.api import Api, loaded
-from dev.emulator import listen
+from dev.emulator import EmulatorFailed, listen
 from dev.kept import BROKEN, HomeInUse, KeptStack, open_stack
 from dev.logs import Stream
 from dev.stack import ROOT, SOURCES, TEMPLATE
@@ -22,7 +22,7 @@ def reload_on_save(kept: KeptStack, api: Api, stream: Stream) -> None:
     watched = [*(ROOT / folder for folder in SOURCES), TEMPLATE]
     for changes in watchfiles.watch(*watched, rust_timeout=1000, yield_on_timeout=True, raise_interrupt=True):
         if not kept.emulator.alive():
-            raise BROKEN[0]("The emulator stopped by itself.")
+            raise EmulatorFailed("The emulator stopped by itself.")
         if changes:
             stream.say(f"{named(changes)} changed: reloading")
             reload(kept, api, stream)
