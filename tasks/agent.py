@@ -15,6 +15,8 @@ from tasks.tools import NAMES, ToolName, tools
 #: Longest prompt, in characters; more belongs into a document.
 MAX_PROMPT = 200_000
 
+ALONE = "You work on the task by yourself and finish it: nobody can answer questions meanwhile."
+
 
 class Prompt(BaseModel):
     """What the agent is to do. `tools` names those that it may use; by default it may use all."""
@@ -39,7 +41,7 @@ async def agent(ctx: Context, input: Prompt) -> dict[str, Any]:
             model,
             input.prompt,
             tools=tools(input.tools, Library(ctx)),
-            instructions=[input.instructions] if input.instructions else [],
+            instructions=[ALONE, *([input.instructions] if input.instructions else [])],
         )
     return {
         "answer": ran.answer,

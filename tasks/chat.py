@@ -92,8 +92,11 @@ def log_interaction(ctx: Context, input: Interaction) -> None:
 def _history(messages: Sequence[Message]) -> Iterator[ModelMessage]:
     from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
 
-    for message in messages:
+    said = [message for message in messages if message.role != "system"]
+    if said and said[0].role == "assistant":  # a greeting; some providers want the user to begin
+        yield ModelRequest(parts=[UserPromptPart("Hello.")])
+    for message in said:
         if message.role == "user":
             yield ModelRequest(parts=[UserPromptPart(message.content)])
-        elif message.role == "assistant":
+        else:
             yield ModelResponse(parts=[TextPart(message.content)])

@@ -12,7 +12,8 @@ from tasks.library import Source
 
 #: [3], [3, 7], [3–5], [^3], 【3】, [passage 3], and [3](address).
 _MARKER = re.compile(
-    r"(?P<space>[ \t]*)[\[【]\s*(?:(?:passages?|sources?)\s+)?\^?(?P<numbers>\d{1,4}(?:\s*[,;–-]\s*\^?\d{1,4})*)\s*[\]】](?:\([^()\s]*\))?",
+    r"(?<![ \t])(?P<space>[ \t]*+)[\[【]\s*(?:(?:passages?|sources?)\s+)?\^?"
+    r"(?P<numbers>\d{1,4}(?:\s*[,;–-]\s*\^?\d{1,4})*)\s*[\]】](?:\([^()\s]*\))?",
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"\d+\s*[–-]\s*\d+")

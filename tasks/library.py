@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from common.egress import LOCAL_PAGES, PAGES, CallFailed, ForbiddenAddress, Policy
 from common.errors import NotFound, Permanent, Retryable
@@ -75,10 +76,16 @@ class Shelf:
     unread: tuple[str, ...]
 
     def search(self, question: str, most: int) -> list[Found]:
-        """The passages that bear on the question, the best first."""
-        owned = [(source, passage) for source in self.sources for passage in passages(source.text)]
-        index = Index([passage for _, passage in owned])
-        return [Found(*owned[number], score) for number, score in index.best(question, most)]
+        """The passages that bear on the question, the best first. The first search takes seconds if there is much."""
+        return [Found(*self._owned[number], score) for number, score in self._index.best(question, most)]
+
+    @cached_property
+    def _owned(self) -> list[tuple[Source, str]]:
+        return [(source, passage) for source in self.sources for passage in passages(source.text)]
+
+    @cached_property
+    def _index(self) -> Index:
+        return Index([passage for _, passage in self._owned])
 
 
 def is_lasting(error: Exception) -> bool:
@@ -104,16 +111,27 @@ class Library:
     def __init__(self, ctx: Context, policy: Policy | None = None) -> None:
         self._ctx = ctx
         self._policy = policy or page_policy()
-        self._read: dict[str, Source] = {}
+        self._documents: dict[str, Source] = {}
+        self._pages: dict[str, Source] = {}
         self._shelf: Shelf | None = None
         self._filling = asyncio.Lock()
 
     async def source(self, name: str) -> Source:
-        """A document or a page by its name. Raises one of FAILURES, or an error of the service."""
-        if name not in self._read:
-            stored = document_id(name)
-            self._read[name] = await (self._page(name) if stored is None else self._document(stored))
-        return self._read[name]
+        """A document or a page by its source's name. Raises one of FAILURES, or an error of the service."""
+        stored = document_id(name)
+        return await (self.page(name) if stored is None else self.document(stored))
+
+    async def document(self, stored: str) -> Source:
+        """A document by its id."""
+        if stored not in self._documents:
+            self._documents[stored] = await asyncio.to_thread(self._from_bucket, stored)
+        return self._documents[stored]
+
+    async def page(self, url: str) -> Source:
+        """A page by its address."""
+        if url not in self._pages:
+            self._pages[url] = await self._from_web(url)
+        return self._pages[url]
 
     async def everything(self) -> Shelf:
         """All documents of the owner, as far as time and room allow."""
@@ -124,7 +142,8 @@ class Library:
             return self._shelf
 
     async def _filled(self, names: Iterable[str]) -> Shelf:
-        end, room = time.monotonic() + SEARCH_SECONDS, SEARCH_CHARACTERS
+        seconds, room = min(SEARCH_SECONDS, self._ctx.remaining / 3), SEARCH_CHARACTERS
+        end = time.monotonic() + seconds
 
         async def read_one(name: str) -> Source | Failed | str:
             nonlocal room
@@ -144,22 +163,19 @@ class Library:
             tuple(result for result in results if isinstance(result, str)),
         )
 
-    async def _document(self, stored: str) -> Source:
-        def from_bucket() -> Source:
-            document = self._ctx.document(stored)
-            text = read(document.content_type, document.data)
-            return Source(document_name(stored), text.title, text.text, text.cut)
+    def _from_bucket(self, stored: str) -> Source:
+        document = self._ctx.document(stored)
+        text = read(document.content_type, document.data)
+        return Source(document_name(stored), text.title, text.text, text.cut)
 
-        return await asyncio.to_thread(from_bucket)
-
-    async def _page(self, url: str) -> Source:
+    async def _from_web(self, url: str) -> Source:
         from common.fetching import Limits, request
 
         limits = Limits(PAGE_SECONDS, PAGE_BYTES)
         answer = await request("GET", url, headers={"accept": _ACCEPT}, policy=self._policy, limits=limits)
         if not answer.ok:
             raise (Retryable if answer.status in LATER else Permanent)(f"The page answered {answer.status}.")
-        if answer.headers.get("content-encoding", "identity") != "identity":
+        if (answer.headers.get("content-encoding") or "identity").lower() != "identity":
             raise Permanent("The page is packed in a way that was not asked for.")
         text = await asyncio.to_thread(read, _readable_type(answer.headers.get("content-type", "")), answer.body)
         cut = text.cut or (f"only the first {PAGE_BYTES:,} bytes were read" if answer.cut else "")

@@ -14,22 +14,17 @@
     ├── TooManySteps        the agent made more requests than it may
     └── ModelNotConfigured  LONGRUN_MODEL or what belongs to it is wrong
 
-They know the errors of Pydantic AI, of the SDKs under it, of httpx and of botocore by what these carry, so nothing of them is
-imported here. A message says what happened and what to do next. It never holds a key, and of refused credentials nothing that
-the provider said, for a job's error is read by its owner, who need not be the operator.
+A message says what happened and what to do next. It never holds a key, and of refused credentials nothing that the provider
+said, for a job's error is read by its owner, who need not be the operator.
 """
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from common.errors import LongrunError, Permanent, Retryable, TaskError
-from common.retries import LATER, THROTTLED, http_status
+from common.retries import LATER, THROTTLED
+from tasks.complaints import Facts, facts_of, is_of_a_model
 
 #: Most characters of a provider's own words in a message.
 QUOTE = 300
@@ -62,13 +57,6 @@ TOO_LONG = (
 )
 #: How they word a refusal.
 REFUSED = ("content_filter", "content_policy", "content management policy", "flagged", "usage policies", "usage policy")
-
-_SECRET = re.compile(
-    r"\b[sp]k-[\w\-*.]{6,}|(?i:\bbearer\s+\S{6,}|\bkey[=:]\s*\S{6,})|\b(?:AKIA|ASIA)\w{12,}|\barn:\S+|[\w\-]{32,}"
-)
-_CONVERSE = frozenset({"Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"})
-_SDKS = frozenset({"openai", "anthropic"})
-_HTTP = frozenset({"httpx", "httpx2"})
 
 
 class ModelBusy(Retryable):
@@ -127,8 +115,8 @@ def classify(error: BaseException) -> BaseException:
     for cause in _causes(error):
         if isinstance(cause, LongrunError):
             return cause
-        if _is_of_a_model(cause):
-            return _meaning(_facts(cause))
+        if is_of_a_model(cause):
+            return _meaning(facts_of(cause))
     return error
 
 
@@ -147,99 +135,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield cause
         cause = cause.__cause__
 
-
-def _is_of_a_model(error: BaseException) -> bool:
-    kinds = type(error).__mro__
-    roots, names = {kind.__module__.partition(".")[0] for kind in kinds}, {kind.__name__ for kind in kinds}
-    if "pydantic_ai" in roots:
-        return bool(names & {"AgentRunError", "UserError"})
-    if roots & _HTTP:
-        return bool(names & {"HTTPStatusError", "TransportError", "StreamError"})
-    return bool(roots & _SDKS) or ("ClientError" in names and getattr(error, "operation_name", None) in _CONVERSE)
-
-
-# ---------------------------------------------------------------- what can be told of an error
-
-
-@dataclass(frozen=True)
-class Facts:
-    """An error, whoever raised it: the names of its classes, and what the provider sent with it."""
-
-    kinds: frozenset[str]
-    status: int | None
-    code: str
-    words: str
-    model: str
-    wait: float | None
-
-    def has_code(self, *codes: str) -> bool:
-        return any(code in self.code for code in codes)
-
-    def says(self, *words: str) -> bool:
-        said = f"{self.code} {self.words}".casefold()
-        return any(word in said for word in words)
-
-
-def _facts(error: BaseException) -> Facts:
-    response: Any = getattr(error, "response", None)
-    answer = response if isinstance(response, dict) else {}  # botocore's
-    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode") or http_status(error)
-    body = answer or getattr(error, "body", None)
-    return Facts(
-        kinds=frozenset(kind.__name__ for kind in type(error).__mro__),
-        status=status if status and status >= 400 else None,  # an error inside of a stream comes after a 200
-        code=_redacted(_code(error, answer)),
-        words=_redacted(_message(body) or getattr(error, "message", None) or str(error) or type(error).__name__),
-        model=getattr(error, "model_name", ""),
-        wait=_wait(error, answer),
-    )
-
-
-def _code(error: BaseException, answer: Mapping[str, Any]) -> str:
-    """The provider's name for the error: `ThrottlingException`, `context_length_exceeded`, `overloaded_error`."""
-    names = ("provider_error_code", "code", "provider_error_type", "type")
-    codes = [answer.get("Error", {}).get("Code"), *(getattr(error, name, None) for name in names)]
-    return next((code for code in codes if isinstance(code, str) and code), "")
-
-
-def _message(body: Any) -> str:
-    """What the provider said, out of what it and the libraries put around it."""
-    found = None
-    for name in ("error", "Error", "message", "Message"):
-        if isinstance(body, Mapping) and body.get(name):
-            found = body = body[name]
-    return found if isinstance(found, str) else ""
-
-
-def _redacted(text: str) -> str:
-    """Without what looks like a key or names an account: some providers repeat the key that they refuse."""
-    return _SECRET.sub("[…]", " ".join(text.split()))
-
-
-def _wait(error: BaseException, answer: Mapping[str, Any]) -> float | None:
-    """Seconds that the provider asked for, in any form of the header; None if it did not."""
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders") or getattr(error, "headers", None)
-    headers = headers or getattr(getattr(error, "response", None), "headers", None) or {}
-    sent = {str(name).lower(): str(value) for name, value in dict(headers).items()}
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1)):
-        if (wait := _seconds(sent.get(name, ""))) is not None:
-            return max(0.0, wait * unit)
-    wait = getattr(error, "retry_after", None)
-    return float(wait) if isinstance(wait, int | float) else None
-
-
-def _seconds(value: str) -> float | None:
-    try:
-        return float(value) if float(value) < float("inf") else None
-    except ValueError:
-        pass
-    try:
-        return parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-# ---------------------------------------------------------------- what it means
 
 #: The first that holds decides. What a provider calls too long, refused or unpaid is that under any status; a throttled
 #: request is asked again even if its words speak of lengths, for limits are also of tokens in a minute.
@@ -278,7 +173,9 @@ def _meaning(facts: Facts) -> TaskError:
     kind = next(kind for kind, holds in _RULES if holds(facts))
     known = [facts.model, f"status {facts.status}" if facts.status else "", facts.code]
     named = ", ".join(filter(None, known))
-    quoted = "" if kind in _UNQUOTED else f"{'It said' if facts.status or facts.code else 'The cause'}: {_cut(facts.words)}"
+    quoted = (
+        "" if kind in _UNQUOTED else f"{'It said' if facts.status or facts.code else 'The cause'}: {_cut(facts.words)}"
+    )
     sentences = [f"{kind.__doc__}{f' ({named})' if named else ''}.", _ADVICE.get(kind, ""), quoted]
     message = " ".join(filter(None, sentences))
     return kind(message, after=facts.wait) if issubclass(kind, Retryable) else kind(message)

@@ -8,12 +8,13 @@ stops the run, so that the job is tried again.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
 from tasks.calculating import NotCalculable, calculate
-from tasks.library import FAILURES, Library, Shelf, Source, document_id, document_name
+from tasks.library import FAILURES, Library, Shelf, Source, document_id
 
 if TYPE_CHECKING:
     from pydantic_ai import Tool
@@ -51,7 +52,7 @@ class Toolbox:
             id: The document's id, as search_documents gives it.
             start: The character to begin at.
         """
-        return {"id": id, **_portion(await self._library.source(document_name(id)), start)}
+        return {"id": id, **_portion(await self._library.document(id), start)}
 
     async def search_documents(self, query: str) -> dict[str, Any]:
         """Finds the passages of the stored documents that bear on a question, the best first.
@@ -60,7 +61,7 @@ class Toolbox:
             query: A question or words that the passages should have.
         """
         shelf = await self._library.everything()
-        found = shelf.search(query, MOST_PASSAGES)
+        found = await asyncio.to_thread(shelf.search, query, MOST_PASSAGES)
         results = [
             {"id": document_id(each.source.name), "title": each.source.title, "passage": each.passage} for each in found
         ]
@@ -73,7 +74,7 @@ class Toolbox:
             url: The page's full address, with https://.
             start: The character to begin at.
         """
-        return {"url": url, **_portion(await self._library.source(url), start)}
+        return {"url": url, **_portion(await self._library.page(url), start)}
 
     async def calculate(self, expression: str) -> str:
         """Calculates exactly. Use it for all arithmetic.

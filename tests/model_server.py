@@ -117,6 +117,8 @@ class ModelServer:
         self.otherwise: Callable[[Request], Step] = lambda _: Fails(418, "The script has no more steps.")
         self._steps: deque[Step] = deque()
         self._lock = threading.Lock()
+        #: Set once a request has come.
+        self.asked = threading.Event()
         self.closing = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
@@ -137,6 +139,7 @@ class ModelServer:
     def next_step(self, request: Request) -> Step:
         with self._lock:
             self.requests.append(request)
+            self.asked.set()
             return self._steps.popleft() if self._steps else self.otherwise(request)
 
     def __enter__(self) -> Self:

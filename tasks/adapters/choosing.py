@@ -14,8 +14,11 @@ from tasks.extractive import key_words
 #: Pages and documents of one question that are read.
 MOST_NAMED = 5
 
-_URL = re.compile(r"https?://[^\s<>\"'`)\]}]+")
-_DOCUMENT = re.compile(r"`([A-Za-z0-9][\w.\-]{0,127})`|\b([A-Za-z0-9][\w.\-]*\.(?:md|txt|pdf|html?))\b")
+#: Longest question that may be arithmetic, in characters.
+LONGEST = 500
+
+_URL = re.compile(r"https?://[^\s<>\"'`)\]}]{1,2000}")
+_DOCUMENT = re.compile(r"`([A-Za-z0-9][\w.\-]{0,127})`|\b([A-Za-z0-9][\w.\-]{0,120}\.(?:md|txt|pdf|html?))\b")
 
 _ASKING = re.compile(
     r"^(?:please\s+)?(?:what(?:'s| is| are)|how much is|calculate|compute|evaluate|work out)\s+", re.IGNORECASE
@@ -67,6 +70,8 @@ def calculated(talk: Conversation, offered: Sequence[ToolDefinition]) -> str | N
 
 def arithmetic(question: str) -> str | None:
     """The expression, if the question is nothing but arithmetic."""
+    if len(question) > LONGEST:
+        return None
     text = _ASKING.sub("", question.strip().rstrip("?=. "))
     for said, meant in _SPOKEN:
         text = re.sub(said, meant, text, flags=re.IGNORECASE)
@@ -76,10 +81,8 @@ def arithmetic(question: str) -> str | None:
 
 def _named(question: str, use: Use | None, form: re.Pattern[str]) -> Iterator[Call]:
     if use:
-        for name in dict.fromkeys(
-            next(filter(None, (found[0].rstrip(".,;:!?"),))) for found in form.finditer(question)
-        ):
-            yield use(name.strip("`"))
+        for name in dict.fromkeys(found[0].strip("`").rstrip(".,;:!?") for found in form.finditer(question)):
+            yield use(name)
 
 
 def _fresh(talk: Conversation, calls: Sequence[Call]) -> list[Call]:

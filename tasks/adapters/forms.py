@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from tasks.analysis import detect_language, key_phrases
-from tasks.extractive import Selected, Source, answer, key_words, matches, select
+from tasks.extractive import Selected, Selection, key_words, select, worded
+from tasks.prompts import Source, one_line
 
 #: Items of a list that says nothing of its length.
 ITEMS = 5
@@ -42,12 +43,14 @@ class Form:
         return self._value(self.schema, "", None, 0)
 
     @cached_property
-    def selected(self) -> list[Selected]:
-        return select(self.question, self.sources, 2 * ITEMS)
+    def selection(self) -> Selection:
+        return select(self.question, self.sources, ITEMS)
 
     @cached_property
     def text(self) -> str:
-        return "\n\n".join(source.text for source in self.sources)[:SAMPLE]
+        """Something of each source."""
+        share = SAMPLE // max(1, len(self.sources))
+        return "\n\n".join(source.text[:share] for source in self.sources)
 
     def _value(self, schema: dict[str, Any], name: str, about: Selected | str | None, depth: int) -> Any:
         schema = self._resolved(schema)
@@ -98,7 +101,7 @@ class Form:
             return [*key_phrases(self.text, detect_language(self.text), limit=ITEMS)]
         if isinstance(about, Selected):
             return [about]
-        return [*self.selected[:ITEMS]]
+        return [*self.selection.sentences]
 
     def _text(self, wanted: str, about: Selected | str | None) -> str:
         """What a field of that name and description says, of the item of the list that it belongs to, if it does."""
@@ -110,14 +113,14 @@ class Form:
             return about.source.number if _says(wanted, "source", "cit", "reference") else about.sentence
         if _says(wanted, "title", "topic", "subject", "headline", "heading"):
             return next(iter(key_phrases(self.text, detect_language(self.text), limit=1)), self.question)
-        if _says(wanted, "quote", "evidence", "excerpt", "passage") and self.selected:
-            return self.selected[0].sentence
-        return "".join(answer(self.question, self.sources))
+        if _says(wanted, "quote", "evidence", "excerpt", "passage") and self.selection.sentences:
+            return self.selection.sentences[0].sentence
+        return "".join(worded(self.selection))
 
     def _fact(self, kind: str, schema: dict[str, Any], name: str, about: Selected | str | None) -> bool | float | None:
         if kind == "null":
             return None
-        bears = bool(self.sources) and matches(self.question, self.sources)
+        bears = self.selection.bears
         if kind == "boolean":
             return bears
         least, most = schema.get("minimum", 0), schema.get("maximum", float("inf"))
@@ -163,6 +166,7 @@ def sub_questions(question: str) -> list[str]:
 def names(text: str) -> list[str]:
     """What is written as a name, the most frequent first; a single word counts if it stands inside of a sentence."""
     counts: dict[str, int] = {}
+    text = one_line(text)
     for found in _NAME.finditer(text):
         inside = re.search(r"[\w,;:)”\"]\s+$", text[max(0, found.start() - 3) : found.start()])
         if (inside or " " in found[0] or found[0].isupper()) and key_words(found[0]) and len(found[0]) > 1:

@@ -40,12 +40,18 @@ def result(services: Services, job: Job) -> Any:
 
 
 def log_of(services: Services, job: Job) -> list[tuple[str, Any]]:
-    """What the job said, in order, without how its use of the model grew."""
+    """What the job said, in order, without how its use of the model grew. Streamed text is in one piece."""
     from functions.api.views import log_view
 
     events = log_view(job, services.store.said(job, 0, 1_000_000), 0, 1_000_000)
     assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
-    return [(one["type"], one["data"]) for one in events if one["type"] != "usage"]
+    log: list[tuple[str, Any]] = []
+    for kind, data in [(one["type"], one["data"]) for one in events if one["type"] != "usage"]:
+        if kind == "output" and log and log[-1][0] == "output":
+            log[-1] = ("output", {"text": log[-1][1]["text"] + data["text"]})
+        else:
+            log.append((kind, data))
+    return log
 
 
 def kinds(log: list[tuple[str, Any]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,14 +14,15 @@ from common.tasks import Context
 from common.usage import Budget
 from common.wiring import Services
 from tasks.agent import Prompt, agent
+from tasks.models import chosen
 from tasks.running import MAX_REQUESTS, run_agent
 from tests.conftest import Api, message_count
+from tests.desk import Desk, context
 from tests.functions.conftest import Run
 from tests.functions.scripted import given, kinds, log_of, result, store, store_pages, use
 from tests.functions.test_worker import ask_to_cancel
 from tests.model_server import Breaks, Calls, Fails, Hangs, ModelServer, Request, Says, Step
 from tests.page_server import PageServer, html
-from tests.unit.test_tools import Desk, context
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_tools_are_called_and_the_answer_is_streamed(run: Run, services: Service
 
     assert result(services, job) == {
         "answer": "Sixty seconds: three times twenty.",
-        "model": {"model": "openai:test", "language_model": True},
+        "model": chosen().described(),
         "tool_calls": 2,
         "requests": 2,
     }
@@ -68,7 +69,7 @@ def test_tools_are_called_and_the_answer_is_streamed(run: Run, services: Service
     calls = {data["id"]: (data["name"], data["arguments"]) for kind, data in log if kind == "tool_call"}
     results = {data["id"]: (data["name"], data["result"]) for kind, data in log if kind == "tool_result"}
     assert list(calls.values()) == [("search_documents", {"query": "lease"}), ("calculate", {"expression": "60 / 20"})]
-    assert {name: calls[id] for id, (name, _) in results.items()} == {
+    assert {name: calls[call] for call, (name, _) in results.items()} == {
         "search_documents": ("search_documents", {"query": "lease"}),
         "calculate": ("calculate", {"expression": "60 / 20"}),
     }
@@ -97,12 +98,29 @@ def test_the_model_sees_the_task_its_tools_and_what_they_gave(
     assert LEASE in second.text
 
 
+@pytest.mark.parametrize("provider", ["anthropic", "bedrock"])
+def test_the_loop_is_the_same_with_other_providers(
+    run: Run, services: Services, server: ModelServer, monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    monkeypatch.setenv("LONGRUN_MODEL", f"{provider}:eu.anthropic.claude-haiku-4-5-20251001-v1:0")
+    monkeypatch.setenv("LONGRUN_MODEL_URL", server.url)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+    server.script(Calls("calculate", expression="6 * 7").and_("read_document", id="missing"), Says("It is 42."))
+    job = run(agent, input=given(prompt="6 * 7?"))
+    assert result(services, job)["answer"] == "It is 42."
+    log = log_of(services, job)
+    assert kinds(log)[2:-1] == ["tool_call", "tool_call", "tool_result", "tool_result", "output"]
+    told = {data["name"]: data["result"] for kind, data in log if kind == "tool_result"}
+    assert told == {"calculate": "42", "read_document": {"error": "No document missing."}}
+    assert job.usage.input_tokens == 24
+    assert job.usage.cost_nano_usd > 0 or provider == "anthropic"
+
+
 def test_pieces_come_as_they_are_streamed(run: Run, services: Services, server: ModelServer) -> None:
     seen: list[str] = []
 
     async def listening(ctx: Context, input: Prompt) -> Any:
-        said = ctx.output
-        ctx.output = lambda text: (seen.append(text), said(text))[1]  # type: ignore[method-assign]
+        cast(Any, ctx).output = seen.append
         return await agent(ctx, input)
 
     server.script(Says("One two three."))

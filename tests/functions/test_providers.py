@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -360,6 +361,27 @@ def test_a_provider_that_is_silent(provider: str, ask: Callable[..., str], monke
     monkeypatch.setattr(importlib.import_module(f"tasks.adapters.{provider}"), "SILENCE", 0.2)
     with pytest.raises(providers.ModelUnavailable):
         ask(provider, Hangs())
+
+
+@in_both_ways
+@of_every_provider
+def test_a_job_that_is_to_stop_does_not_wait_for_its_provider(
+    provider: str, streamed: bool, server: ModelServer
+) -> None:
+    given = environ(server, provider)
+    server.script(Hangs())
+
+    async def asking() -> None:
+        async with open_model(chosen(given), environ=given) as model:
+            task = asyncio.create_task(answer(model, streamed=streamed))
+            await asyncio.to_thread(server.asked.wait)
+            task.cancel()
+            await task
+
+    started = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(asking())
+    assert time.monotonic() - started < 20  # the provider answers after 30
 
 
 def test_an_agent_that_goes_round_in_circles(server: ModelServer) -> None:

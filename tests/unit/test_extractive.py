@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -19,9 +20,10 @@ from pydantic_ai.messages import ModelMessage, ToolCallPart
 from tasks.adapters.choosing import arithmetic
 from tasks.adapters.forms import names, sub_questions
 from tasks.calculating import calculate
-from tasks.extractive import NO_MATCH, NOTHING, Source, answer, key_words, read_prompt, select
+from tasks.extractive import NO_MATCH, NOTHING, answer, key_words, select
 from tasks.models import chosen, open_model
 from tasks.passages import Index, passages
+from tasks.prompts import Source, read_prompt
 
 ROOT = Path(__file__).parent.parent.parent
 SHELF = ROOT / "tests/cases/documents"
@@ -69,7 +71,7 @@ def calls(run: Any) -> list[tuple[str, dict[str, Any]]]:
     ids=["who", "how many", "what", "when", "french", "japanese"],
 )
 def test_the_best_sentences_come_first_and_all_stand_in_the_source(text: str, question: str, says: str) -> None:
-    best = select(question, [Source(text)])
+    best = select(question, [Source(text)]).sentences
     assert any(says in selected.sentence for selected in best[:2])
     assert all(selected.sentence in told(text) for selected in best)
 
@@ -100,7 +102,7 @@ def test_what_matches_nothing_is_answered_with_a_warning() -> None:
 
 def test_a_summary_keeps_the_order_of_its_source() -> None:
     text = told(LIBRARY)
-    chosen_ones = select("Summarise this document.", [Source(LIBRARY)])
+    chosen_ones = select("Summarise this document.", [Source(LIBRARY)]).sentences
     places = [text.index(selected.sentence) for selected in chosen_ones]
     assert len(places) >= 3
     assert places == sorted(places)
@@ -113,7 +115,8 @@ def test_without_anything_to_select_from_it_says_so() -> None:
 def test_repetitions_are_left_out() -> None:
     again = "The tide recorder writes one line for each reading that it takes."
     text = f"{again}\n\n{again.replace('line', 'single line')}\n\nThe recorder stands at the end of a pier by the sea."
-    assert len(select("What does the recorder write, and where does it stand?", [Source(text), Source(text, "2")])) == 2
+    found = select("What does the recorder write, and where does it stand?", [Source(text), Source(text, "2")])
+    assert len(found.sentences) == 2
 
 
 def test_the_same_text_in_two_sources_is_said_once() -> None:
@@ -127,7 +130,7 @@ def test_long_material_is_cut_down_before_it_is_ranked() -> None:
         f"Item {number} of the ledger was delivered to the harbour on a grey morning." for number in range(5_000)
     )
     text = f"{noise}\n\nThe lighthouse keeper was called Amalia Stern and came from Trieste.\n\n{noise}"
-    (first, *_) = select("What was the lighthouse keeper called?", [Source(text)])
+    (first, *_) = select("What was the lighthouse keeper called?", [Source(text)]).sentences
     assert "Amalia Stern" in first.sentence
 
 
@@ -159,6 +162,17 @@ def test_a_long_prompt_holds_its_own_source() -> None:
     assert read.question == "Who is the librarian?"
     assert "Tom Ferris" in read.sources[0].text
     assert "Tom Ferris" in asked(f"{LIBRARY}\n\nWho is the present librarian?").output
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<source>", "<source ", "```x\n", "> a\n", " ", "\n", "a-", "1+", "https://a.b/c ", "question:\n", "Aa "],
+    ids=repr,
+)
+def test_a_hostile_prompt_takes_no_longer_than_its_length(piece: str) -> None:
+    started = time.monotonic()
+    asked(f"<source>{piece * (200_000 // len(piece))}", TOOLS)
+    assert time.monotonic() - started < 20  # what goes back and forth takes minutes, and stops all jobs of the worker
 
 
 def test_the_words_that_a_question_is_about() -> None:
@@ -301,7 +315,7 @@ def test_tokens_are_counted_and_cost_nothing() -> None:
 
     asyncio.run(asking())
     before, after = counted
-    assert not before
+    assert not any(before.values())
     assert after["input_tokens"] > 200
     assert after["output_tokens"] > 10
     assert after["cost_usd"] == 0
@@ -400,12 +414,11 @@ print(asked(f"Who founded it?<source id='1'>{LIBRARY}</source>", output_type=Not
 
 
 def test_the_same_question_has_the_same_answer_in_every_process() -> None:
-    def answered(seed: str) -> str:
-        environ = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"}
-        return subprocess.run(
-            [sys.executable, "-c", _SCRIPT], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
-        ).stdout
-
-    first, second = answered("1"), answered("4242")
+    environs = [{**os.environ, "PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"} for seed in ("1", "4242")]
+    ran = [
+        subprocess.Popen([sys.executable, "-c", _SCRIPT], cwd=ROOT, env=environ, stdout=subprocess.PIPE)
+        for environ in environs
+    ]
+    first, second = (process.communicate()[0].decode() for process in ran)
     assert first == second
     assert "Ada Quill" in first

@@ -304,6 +304,11 @@ def test_no_message_holds_a_secret(status: int, said: str) -> None:
         assert secret not in told
 
 
+def test_an_account_is_not_named_by_its_model() -> None:
+    profile = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/x"
+    assert "123456789012" not in str(classify(ModelHTTPError(429, profile)))
+
+
 def test_a_message_says_what_happened_and_what_to_do() -> None:
     error = ModelHTTPError(
         404, "gpt-9", body={"message": "The model `gpt-9` does not exist."}, provider_error_code="model_not_found"

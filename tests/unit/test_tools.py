@@ -13,10 +13,7 @@ from typing import Any, cast
 import pytest
 
 from common.egress import LOCAL_PAGES, PAGES
-from common.errors import NotFound
-from common.jobs import Progress
-from common.tasks import Context, Document
-from common.usage import Usage
+from common.tasks import Document
 from tasks.calculating import NotCalculable, calculate
 from tasks.citations import Citing, Evidence, plain, shown, uncited
 from tasks.library import Library, Source, page_policy
@@ -24,52 +21,10 @@ from tasks.passages import LENGTH, Index, best_passages, passages
 from tasks.questions import PORTION, _portion
 from tasks.tools import NAMES, Toolbox, tools
 from tasks.tools import PORTION as TOOL_PORTION
+from tests.desk import Desk, context, text
 from tests.page_server import Page, PageServer, html
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-class Desk:
-    """The worker's side of a context, in memory."""
-
-    def __init__(self, **documents: Document) -> None:
-        self.stored = documents
-        self.said: list[tuple[str, dict[str, Any]]] = []
-        self.seen: list[Progress] = []
-        self.reads = 0
-
-    def progress(self, progress: Progress) -> None:
-        self.seen.append(progress)
-
-    def say(self, kind: str, data: dict[str, Any]) -> None:
-        self.said.append((kind, data))
-
-    def use(self, usage: Usage) -> None: ...
-
-    def is_cancelled(self) -> bool:
-        return False
-
-    def remaining(self) -> float:
-        return 300
-
-    def document(self, document_id: str) -> Document:
-        self.reads += 1
-        if document_id not in self.stored:
-            raise NotFound(f"No document {document_id}.")
-        return self.stored[document_id]
-
-    def documents(self) -> list[str]:
-        return list(self.stored)
-
-    def remember(self, session_id: str, interaction: dict[str, Any]) -> None: ...
-
-
-def text(document_id: str, content: str) -> Document:
-    return Document(document_id, "text/markdown", content.encode())
-
-
-def context(desk: Desk) -> Context:
-    return Context(desk, job_id="j", task="t", attempt=1)
 
 
 def toolbox(desk: Desk, **options: Any) -> Toolbox:
@@ -349,6 +304,12 @@ def test_a_page_is_cut_at_its_limit(web: PageServer) -> None:
 )
 def test_what_must_not_be_fetched_is_told_to_the_model(url: str) -> None:
     assert call("fetch_page", Library(context(Desk()), PAGES), url=url)
+
+
+def test_a_page_is_never_a_document() -> None:
+    library = Library(context(Desk(secret=text("secret", "Secret."))))
+    done(library.document("secret"))
+    assert call("fetch_page", library, url="document:secret")
 
 
 def test_loopback_is_for_those_who_say_so() -> None:
