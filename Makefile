@@ -56,7 +56,7 @@ revoke: $(STAMP) ## end an API key: make revoke OWNER=acme KEY_ID=… [STACK=…
 	@$(BIN)/python -m dev.keys revoke --owner "$(OWNER)" --key-id "$(KEY_ID)" $(if $(STACK),--stack "$(STACK)")
 
 test: lint validate ## every check: style, types, the template, all tests, the built functions end to end
-	$(BIN)/pytest -n auto --dist loadfile --ignore=tests/e2e
+	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/e2e
 	@$(MAKE) --no-print-directory e2e
 
 lint: $(STAMP) ## style and types

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from dev.stack import ROOT
+from dev.package import ROOT, RUNTIME
 
 #: Seconds that requests under way may take to finish when the API is stopped or reloaded.
 GRACE = 3
@@ -37,7 +37,7 @@ class Api:
             cwd=ROOT,
             # The caller's own AWS account must not be reached by mistake.
             env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-            | {"PYTHONUNBUFFERED": "1"},
+            | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(RUNTIME)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -21,7 +21,7 @@ from dev.api import Api, loaded
 from dev.emulator import listen
 from dev.kept import BROKEN, open_stack
 from dev.logs import Stream
-from dev.stack import ROOT
+from dev.package import ROOT
 from longrun import Client, Job, LongrunError
 
 QUESTION = "What happens to a job whose worker dies?"

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from dev.package import ROOT, RUNTIME
+
 REGION = "us-east-1"
 #: Whoever calls with these is the account's root; a function has its role's own.
 ROOT_KEY, ROOT_SECRET = "test", "test"
@@ -71,7 +73,7 @@ class Emulator:
         fd = self.listener.fileno()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dev.emulated", str(fd), self.python, str(self.saved)],
-            cwd=Path(__file__).parent.parent,
+            cwd=ROOT,
             env=self._environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -146,6 +148,7 @@ class Emulator:
             "HOME": str(self.home),
             "TMPDIR": str(self.home / "tmp"),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(RUNTIME),
             "GATEWAY_PORT": str(self.port),
             "MINISTACK_REGION": REGION,
             "AWS_ACCESS_KEY_ID": ROOT_KEY,

@@ -14,7 +14,8 @@ from dev.api import Api, loaded
 from dev.emulator import EmulatorFailed, listen
 from dev.kept import BROKEN, HomeInUse, KeptStack, open_stack
 from dev.logs import Stream
-from dev.stack import ROOT, SOURCES, TEMPLATE
+from dev.package import ROOT, SOURCES
+from dev.stack import TEMPLATE
 
 
 def reload_on_save(kept: KeptStack, api: Api, stream: Stream) -> None:

@@ -1,25 +1,18 @@
 """`template.yaml` on the emulator: packed, then created or updated through CloudFormation."""
 
-import hashlib
-import io
 import json
 import os
-import zipfile
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
 from dev.emulator import REGION, ROOT_KEY, ROOT_SECRET, Emulator, until
+from dev.package import ROOT, digest
 
-ROOT = Path(__file__).parent.parent
 TEMPLATE = ROOT / "template.yaml"
 NAME = "longrun"
 CODE_BUCKET = "longrun-code"
-
-#: What a function consists of, besides the packages that the emulator's own environment already holds.
-SOURCES = ("common", "functions", "tasks")
 
 #: Where pages that may upload and download by pre-signed link are served.
 CONSOLES = ["http://localhost:*", "http://127.0.0.1:*"]
@@ -101,28 +94,6 @@ def local_parameters(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         "ModelUrl": environ.get("LONGRUN_MODEL_URL", ""),
         "ModelKey": environ.get(key, ""),
     }
-
-
-def archive(root: Path = ROOT) -> bytes:
-    """The functions' sources in one small archive; equal sources make equal bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as package:
-        for path in source_files(root):
-            entry = zipfile.ZipInfo(path.relative_to(root).as_posix())
-            entry.external_attr = 0o644 << 16
-            package.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
-
-
-def source_files(root: Path) -> Iterator[Path]:
-    for folder in SOURCES:
-        yield from (
-            path for path in sorted((root / folder).rglob("*")) if path.is_file() and "__pycache__" not in path.parts
-        )
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def local_template(text: str, key: str) -> dict[str, Any]:
