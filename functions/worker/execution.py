@@ -129,7 +129,8 @@ class Execution:
             self.usage = total = (self.usage or self._job.usage) + usage
         told = asdict(total) | {"cost_usd": total.cost_usd}
         del told["cost_nano_usd"]
-        self.say("usage", told)
+        if usage != Usage():  # nothing is used by only looking whether there is budget left
+            self.say("usage", told)
         if excess := self._job.budget.excess(total):
             raise BudgetExceeded(excess)
 
