@@ -62,6 +62,8 @@ HEAVY = {
         "tantivy",
         "aws_xray_sdk",
         "pydantic_ai",
+        "openai",
+        "anthropic",
         "httpx",
     },
     "worker": {"fastapi", "mangum", "starlette", "pypdf", "trafilatura", "numpy", "aws_xray_sdk"},
