@@ -6,9 +6,8 @@ import re
 
 from common.wiring import Services
 from dev.demo import QUESTION, markdown_files, unresolved
-from dev.stack import ROOT
 from tasks.reading import read
-from tests.conftest import Api, Worker
+from tests.conftest import ROOT, Api, Worker
 
 
 def test_every_citation_of_the_demo_s_report_resolves(api: Api, worker: Worker, services: Services) -> None:
