@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.tasks import Context, task
-from tasks.library import Library
+from tasks.kit.library import Library
+from tasks.kit.running import run_agent
+from tasks.kit.tools import NAMES, ToolName, tools
 from tasks.models import chosen, open_model
-from tasks.running import run_agent
-from tasks.tools import NAMES, ToolName, tools
 
 #: Longest prompt, in characters; more belongs into a document.
 MAX_PROMPT = 200_000

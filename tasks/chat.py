@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from common.chats import SESSION
 from common.tasks import Context, task
-from tasks.library import Library
+from tasks.kit.library import Library
+from tasks.kit.running import run_agent
+from tasks.kit.tools import NAMES, tools
 from tasks.models import chosen, open_model
-from tasks.running import run_agent
-from tasks.tools import NAMES, tools
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage
@@ -51,18 +51,6 @@ class Chat(BaseModel):
         return messages
 
 
-class Interaction(BaseModel):
-    """A question and its answer. `job_id` is of the job that answered, if one did."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    session_id: str = Field(pattern=SESSION_PATTERN)
-    message: str
-    response: str
-    latency_ms: int = Field(ge=0)
-    job_id: str | None = Field(default=None, max_length=128)
-
-
 @task(timeout_seconds=300)
 async def chat(ctx: Context, input: Chat) -> dict[str, Any]:
     """Answers the last message of a chat, and logs the interaction: a job that ends well has done both."""
@@ -81,12 +69,6 @@ async def chat(ctx: Context, input: Chat) -> dict[str, Any]:
     interaction = {"message": last, "response": ran.answer, "latency_ms": latency, "job_id": ctx.job_id}
     await asyncio.to_thread(ctx.remember, input.session_id, interaction)
     return {"response": ran.answer, "model": choice.described()}
-
-
-@task(timeout_seconds=60, max_attempts=10)
-def log_interaction(ctx: Context, input: Interaction) -> None:
-    """Logs an interaction of a chat that was answered elsewhere."""
-    ctx.remember(input.session_id, input.model_dump(exclude={"session_id"}))
 
 
 def _history(messages: Sequence[Message]) -> Iterator[ModelMessage]:

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from common.errors import Retryable
 from common.retries import asked_to_wait
 from common.tasks import Context, printable, task
-from tasks.analysis import analyse
-from tasks.library import is_lasting
+from tasks.kit.analysis import analyse
+from tasks.kit.library import is_lasting
+from tasks.kit.questions import select_answers, study
+from tasks.kit.reading import Text, read
+from tasks.kit.running import HOPELESS, patiently, side_by_side
 from tasks.models import chosen, open_model
-from tasks.questions import select_answers, study
-from tasks.reading import Text, read
-from tasks.running import HOPELESS, patiently, side_by_side
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model

@@ -8,7 +8,7 @@
     return {"answer": answer.output} | choice.described()
 
 The model counts every request's tokens and money to the job, and stops the run with BudgetExceeded once the job has used
-more than it may. What goes wrong at the provider leaves the `async with` as one of the errors of tasks/providers.py.
+more than it may. What goes wrong at the provider leaves the `async with` as one of the errors of tasks/kit/providers.py.
 
 Nothing heavy is imported until a model is opened.
 """
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from common.tasks import Context
-from tasks.providers import ModelNotConfigured, classify
+from tasks.kit.providers import ModelNotConfigured, classify
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
@@ -90,7 +90,7 @@ async def open_model(
     """The model, with connections of its own, which belong to this event loop and are closed at the end.
 
     With a context, each request is counted to its job, and none is made once the job's budget is used up. Raises the errors of
-    tasks/providers.py; the SDKs do not repeat requests themselves, for the job's retry waits as long as the provider asks.
+    tasks/kit/providers.py; the SDKs do not repeat requests themselves, for the job's retry waits as long as the provider asks.
     """
     connected: AbstractAsyncContextManager[Model] = _adapter(choice.provider).connect(choice, environ)
     async with connected as model:
@@ -104,7 +104,7 @@ async def open_model(
 
 
 def _adapter(name: str) -> Any:
-    return import_module(f"tasks.adapters.{name}")
+    return import_module(f"tasks.kit.adapters.{name}")
 
 
 def price(choice: Choice, usage: RequestUsage | RunUsage) -> Decimal:

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from common.errors import Permanent, Retryable
 from common.retries import asked_to_wait
 from common.tasks import Context, task
-from tasks.inquiry import Finding, Inquiry, plan, summarise
-from tasks.library import Failed, Library, document_name, is_lasting
+from tasks.kit.inquiry import Finding, Inquiry, plan, summarise
+from tasks.kit.library import Failed, Library, document_name, is_lasting
+from tasks.kit.reports import LeftOut, Writing, reason, write_report
+from tasks.kit.running import HOPELESS, patiently, side_by_side
 from tasks.models import chosen, open_model
-from tasks.reports import LeftOut, Writing, reason, write_report
-from tasks.running import HOPELESS, patiently, side_by_side
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model

@@ -14,8 +14,8 @@ from common.tasks import Context
 from common.usage import Budget
 from common.wiring import Services
 from tasks.agent import Prompt, agent
+from tasks.kit.running import MAX_REQUESTS, run_agent
 from tasks.models import chosen
-from tasks.running import MAX_REQUESTS, run_agent
 from tests.conftest import Api, message_count
 from tests.desk import Desk, context
 from tests.functions.conftest import Run

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from common.jobs import Job, Status
+from common.jobs import Status
 from common.wiring import Services
-from tasks.chat import chat, log_interaction
+from tasks.chat import chat
 from tests.conftest import Api
 from tests.functions.conftest import Run
 from tests.functions.scripted import given, kinds, log_of, result, store, use
@@ -115,10 +115,3 @@ def test_without_a_model_a_further_question_is_about_the_same(run: Run, services
 )
 def test_what_does_not_fit_is_refused_at_submission(api: Api, input: dict[str, Any]) -> None:
     assert api("POST", "/jobs", json={"task": "chat", "input": input}).status == 422
-
-
-def test_an_answer_from_elsewhere_is_logged(run: Run, services: Services) -> None:
-    entry = {"message": "Hi", "response": "Hello", "latency_ms": 12, "job_id": None}
-    job: Job = run(log_interaction, input=given(session_id="s", **entry))
-    assert job.status is Status.COMPLETED
-    assert logged(services) == [entry]

@@ -6,7 +6,7 @@ import re
 
 from common.wiring import Services
 from dev.demo import QUESTION, markdown_files, unresolved
-from tasks.reading import read
+from tasks.kit.reading import read
 from tests.conftest import ROOT, Api, Worker
 
 

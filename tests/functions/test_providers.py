@@ -22,7 +22,7 @@ from common.retries import is_retryable
 from common.tasks import Context
 from common.usage import Budget, Usage
 from common.wiring import Services
-from tasks import providers
+from tasks.kit import providers
 from tasks.models import chosen, open_model
 from tests.functions.conftest import Run
 from tests.model_server import Breaks, Calls, Fails, FailsInside, Hangs, ModelServer, Says, Step
@@ -358,7 +358,7 @@ def test_a_provider_that_is_not_there(provider: str, server: ModelServer, ask: C
 def test_a_provider_that_is_silent(provider: str, ask: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
-    monkeypatch.setattr(importlib.import_module(f"tasks.adapters.{provider}"), "SILENCE", 0.2)
+    monkeypatch.setattr(importlib.import_module(f"tasks.kit.adapters.{provider}"), "SILENCE", 0.2)
     with pytest.raises(providers.ModelUnavailable):
         ask(provider, Hangs())
 

@@ -15,7 +15,7 @@ from common.jobs import Status
 from common.tasks import Context
 from common.usage import Budget
 from common.wiring import Services
-from tasks.reading import read
+from tasks.kit.reading import read
 from tasks.research import AT_A_TIME, Question, research
 from tests.conftest import Api
 from tests.functions.conftest import Run

@@ -56,7 +56,11 @@ def test_a_plain_function_runs_too_and_may_take_no_context(run: Run, services: S
     assert result(services, job) == f'"job-{job.id[:8]}"'
 
 
-@pytest.mark.parametrize("value", [math.nan, {"v": math.inf}, object(), "\ud800", b"\xff"], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, {"v": math.inf}, object(), "\ud800", b"\xff"],
+    ids=["nan", "infinity", "object", "surrogate", "bytes"],
+)
 def test_a_result_that_json_cannot_say_is_a_permanent_failure(run: Run, value: Any) -> None:
     def odd(input: Given) -> Any:
         return value

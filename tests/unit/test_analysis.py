@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.analysis import (
+from tasks.kit.analysis import (
     SAMPLE,
     Analysis,
     analyse,
@@ -25,7 +25,7 @@ from tasks.analysis import (
     summarise,
     terms,
 )
-from tasks.reading import Text, read
+from tasks.kit.reading import Text, read
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests/cases/documents"

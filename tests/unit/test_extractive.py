@@ -17,13 +17,13 @@ from pydantic import BaseModel, Field
 from pydantic_ai import Agent, NativeOutput, PromptedOutput, ToolFailed
 from pydantic_ai.messages import ModelMessage, ToolCallPart
 
-from tasks.adapters.choosing import arithmetic
-from tasks.adapters.forms import names, sub_questions
-from tasks.calculating import calculate
-from tasks.extractive import NO_MATCH, NOTHING, answer, key_words, select
+from tasks.kit.adapters.choosing import arithmetic
+from tasks.kit.adapters.forms import names, sub_questions
+from tasks.kit.calculating import calculate
+from tasks.kit.extractive import NO_MATCH, NOTHING, answer, key_words, select
+from tasks.kit.passages import Index, passages
+from tasks.kit.prompts import Source, read_prompt
 from tasks.models import chosen, open_model
-from tasks.passages import Index, passages
-from tasks.prompts import Source, read_prompt
 
 ROOT = Path(__file__).parent.parent.parent
 SHELF = ROOT / "tests/cases/documents"

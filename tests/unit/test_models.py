@@ -20,9 +20,9 @@ from pydantic_ai.usage import RequestUsage, RunUsage
 
 from common.errors import BudgetExceeded, NotFound, Permanent, Retryable
 from common.usage import NANO, Budget
-from tasks import providers
+from tasks.kit import providers
+from tasks.kit.providers import classify
 from tasks.models import Choice, ModelNotConfigured, chosen, open_model, price, record
-from tasks.providers import classify
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -98,7 +98,7 @@ def test_an_answer_says_which_model_gave_it() -> None:
 
 
 def test_nothing_heavy_is_imported_before_a_model_is_opened() -> None:
-    code = "import tasks.models, tasks.extractive, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import tasks.models, tasks.kit.extractive, sys; print(*{name.partition('.')[0] for name in sys.modules})"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     heavy = {"pydantic_ai", "openai", "anthropic", "genai_prices", "httpx2", "numpy", "tantivy", "regex", "sentencex"}
     assert not heavy & set(ran.stdout.split())

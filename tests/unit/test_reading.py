@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import reading
-from tasks.reading import Corrupt, Empty, Encrypted, NoText, Text, UnknownCharset, UnknownType, Unreadable, read
+from tasks.kit import reading
+from tasks.kit.reading import Corrupt, Empty, Encrypted, NoText, Text, UnknownCharset, UnknownType, Unreadable, read
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests/cases/documents"
@@ -534,7 +534,7 @@ def test_reading_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("module", ["reading", "analysis"])
 def test_a_task_module_costs_nothing_to_import(module: str) -> None:
-    spec = importlib.util.find_spec(f"tasks.{module}")
+    spec = importlib.util.find_spec(f"tasks.kit.{module}")
     assert spec
     code = f"import runpy, sys; runpy.run_path({spec.origin!r}); print(*sys.modules)"
     loaded = subprocess.run(

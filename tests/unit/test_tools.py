@@ -14,13 +14,13 @@ import pytest
 
 from common.egress import LOCAL_PAGES, PAGES
 from common.tasks import Document
-from tasks.calculating import NotCalculable, calculate
-from tasks.citations import Citing, Evidence, plain, shown, uncited
-from tasks.library import Library, Source, page_policy
-from tasks.passages import LENGTH, Index, best_passages, passages
-from tasks.questions import PORTION, _portion
-from tasks.tools import NAMES, Toolbox, tools
-from tasks.tools import PORTION as TOOL_PORTION
+from tasks.kit.calculating import NotCalculable, calculate
+from tasks.kit.citations import Citing, Evidence, plain, shown, uncited
+from tasks.kit.library import Library, Source, page_policy
+from tasks.kit.passages import LENGTH, Index, best_passages, passages
+from tasks.kit.questions import PORTION, _portion
+from tasks.kit.tools import NAMES, Toolbox, tools
+from tasks.kit.tools import PORTION as TOOL_PORTION
 from tests.desk import Desk, context, text
 from tests.page_server import Page, PageServer, html
 

@@ -13,8 +13,8 @@ import functools
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
-from tasks.calculating import NotCalculable, calculate
-from tasks.library import FAILURES, Library, Shelf, Source, document_id
+from tasks.kit.calculating import NotCalculable, calculate
+from tasks.kit.library import FAILURES, Library, Shelf, Source, document_id
 
 if TYPE_CHECKING:
     from pydantic_ai import Tool

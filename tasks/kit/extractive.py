@@ -2,7 +2,7 @@
 
 Sentences are ranked by BM25 against the question's words, by how many of these they have, and by how central they are to all
 sentences (LexRank); repetitions are left out. A source with a number is cited behind its sentences, as `[3]`. Everything is
-deterministic. How a prompt is read for its question and sources is told in tasks/prompts.py.
+deterministic. How a prompt is read for its question and sources is told in tasks/kit/prompts.py.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.analysis import detect_language, rank_sentences, split_sentences, terms
-from tasks.passages import Index, passages
-from tasks.prompts import Source, one_line, unwrapped
+from tasks.kit.analysis import detect_language, rank_sentences, split_sentences, terms
+from tasks.kit.passages import Index, passages
+from tasks.kit.prompts import Source, one_line, unwrapped
 
 #: Sentences of an answer.
 MOST_SENTENCES = 5

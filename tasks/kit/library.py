@@ -18,9 +18,9 @@ from common.egress import LOCAL_PAGES, PAGES, CallFailed, ForbiddenAddress, Poli
 from common.errors import NotFound, Permanent, Retryable
 from common.retries import LATER, is_retryable
 from common.tasks import Context
-from tasks.passages import Index, passages
-from tasks.reading import Unreadable, read
-from tasks.running import side_by_side
+from tasks.kit.passages import Index, passages
+from tasks.kit.reading import Unreadable, read
+from tasks.kit.running import side_by_side
 
 #: Why a document or a page is not there: this run's affair, not a fault of the service.
 FAILURES = (NotFound, Unreadable, CallFailed, Permanent, Retryable)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from budoux import Parser
     from numpy.typing import NDArray
 
-    from tasks.reading import Text
+    from tasks.kit.reading import Text
 
 #: How much of a text is analysed, in characters: about thirty pages.
 SAMPLE = 100_000

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from common.errors import Permanent
 from common.tasks import printable
-from tasks.citations import Citing, Evidence, plain
-from tasks.inquiry import Finding, Inquiry, Note
-from tasks.library import Failed, Source, document_id
-from tasks.running import ask
+from tasks.kit.citations import Citing, Evidence, plain
+from tasks.kit.inquiry import Finding, Inquiry, Note
+from tasks.kit.library import Failed, Source, document_id
+from tasks.kit.running import ask
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model

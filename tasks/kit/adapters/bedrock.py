@@ -13,7 +13,7 @@ from pydantic_ai.models.bedrock import BedrockConverseModel
 from pydantic_ai.providers.bedrock import BedrockProvider
 from pydantic_ai.settings import ModelSettings
 
-from tasks.adapters import CONNECT, CONNECTIONS, SILENCE
+from tasks.kit.adapters import CONNECT, CONNECTIONS, SILENCE
 from tasks.models import Choice
 
 #: Most tokens of one answer. Bedrock takes as many from the account's quota for the time of the request, whatever is used of

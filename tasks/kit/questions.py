@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from common.tasks import Context
-from tasks.citations import Citing, Evidence, plain, uncited
-from tasks.inquiry import Inquiry, Note
-from tasks.library import Source
-from tasks.passages import Index, best_passages, passages
-from tasks.reading import Text
-from tasks.running import ask, patiently
+from tasks.kit.citations import Citing, Evidence, plain, uncited
+from tasks.kit.inquiry import Inquiry, Note
+from tasks.kit.library import Source
+from tasks.kit.passages import Index, best_passages, passages
+from tasks.kit.reading import Text
+from tasks.kit.running import ask, patiently
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from tasks.library import Source
+from tasks.kit.library import Source
 
 #: [3], [3, 7], [3–5], [^3], 【3】, [passage 3], and [3](address).
 _MARKER = re.compile(

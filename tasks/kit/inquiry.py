@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field
 
 from common.tasks import Context
-from tasks.citations import Evidence, plain, shown
-from tasks.library import Source
-from tasks.passages import best_passages, passages
-from tasks.running import ask, patiently
+from tasks.kit.citations import Evidence, plain, shown
+from tasks.kit.library import Source
+from tasks.kit.passages import best_passages, passages
+from tasks.kit.running import ask, patiently
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model

@@ -1,4 +1,4 @@
-"""The model that is there where no language model is configured. It selects; see tasks/extractive.py."""
+"""The model that is there where no language model is configured. It selects; see tasks/kit/extractive.py."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
-from tasks.adapters.choosing import calculated, next_calls
-from tasks.adapters.conversation import read_conversation
-from tasks.adapters.forms import Form, as_json
-from tasks.analysis import count_words
-from tasks.extractive import answer
+from tasks.kit.adapters.choosing import calculated, next_calls
+from tasks.kit.adapters.conversation import read_conversation
+from tasks.kit.adapters.forms import Form, as_json
+from tasks.kit.analysis import count_words
+from tasks.kit.extractive import answer
 from tasks.models import Choice
 
 NAME = "extractive"

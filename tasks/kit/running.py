@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from common.errors import BudgetExceeded
 from common.retries import Retry, decide
 from common.tasks import Context
+from tasks.kit.providers import BadCredentials, ModelNotConfigured, NoCredit, TooManySteps, UnknownModel
 from tasks.models import classify
-from tasks.providers import BadCredentials, ModelNotConfigured, NoCredit, TooManySteps, UnknownModel
 
 if TYPE_CHECKING:
     from pydantic_ai import AgentStreamEvent, RunContext, Tool

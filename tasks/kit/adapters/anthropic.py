@@ -11,9 +11,9 @@ from pydantic_ai.models import Model
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 
-from tasks.adapters import CONNECT, SILENCE
+from tasks.kit.adapters import CONNECT, SILENCE
+from tasks.kit.providers import ModelNotConfigured
 from tasks.models import Choice
-from tasks.providers import ModelNotConfigured
 
 
 @asynccontextmanager

@@ -12,9 +12,9 @@ from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
-from tasks.adapters import CONNECT, SILENCE
+from tasks.kit.adapters import CONNECT, SILENCE
+from tasks.kit.providers import ModelNotConfigured
 from tasks.models import Choice
-from tasks.providers import ModelNotConfigured
 
 #: The SDK wants some key, also where none is needed.
 NO_KEY = "none"

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 
 from common.errors import LongrunError, Permanent, Retryable, TaskError
 from common.retries import LATER, THROTTLED
-from tasks.complaints import Facts, facts_of, is_of_a_model
+from tasks.kit.complaints import Facts, facts_of, is_of_a_model
 
 #: Most characters of a provider's own words in a message.
 QUOTE = 300

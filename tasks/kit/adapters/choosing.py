@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic_ai.tools import ToolDefinition
 
-from tasks.adapters.conversation import Call, Conversation, locators_of
-from tasks.extractive import key_words
+from tasks.kit.adapters.conversation import Call, Conversation, locators_of
+from tasks.kit.extractive import key_words
 
 #: Pages and documents of one question that are read.
 MOST_NAMED = 5

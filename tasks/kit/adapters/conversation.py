@@ -9,8 +9,8 @@ from typing import Any
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolCallPart, ToolReturnPart, UserPromptPart
 from pydantic_core import to_jsonable_python
 
-from tasks.extractive import key_words
-from tasks.prompts import Asked, Source, read_prompt
+from tasks.kit.extractive import key_words
+from tasks.kit.prompts import Asked, Source, read_prompt
 
 #: Where a tool's result says what a hit is called by.
 _LOCATORS = ("document", "document_id", "id", "url", "source", "name")
