@@ -29,7 +29,7 @@ class Api:
         return int(self.listener.getsockname()[1])
 
     def load(self) -> None:
-        """Start the process. It serves once `serve` tells it the settings."""
+        """Start the process, which imports what does not depend on the settings."""
         self._settings = None
         fd = self.listener.fileno()
         self._process = subprocess.Popen(
@@ -48,18 +48,24 @@ class Api:
         )
         threading.Thread(target=self._pass_lines_on, args=[self._process], daemon=True).start()
 
-    def serve(self, settings: dict[str, str]) -> None:
-        """Serve with these settings, anew if it does so with others."""
+    def prepare(self, settings: dict[str, str]) -> None:
+        """Have the application imported, with these settings; anew if that was done with others."""
         if self._settings == settings:
             return
         if self._settings is not None:
             self.stop()
             self.load()
         self._settings = settings
+        self._tell(json.dumps(settings))
+
+    def serve(self) -> None:
+        self._tell("")
+
+    def _tell(self, line: str) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it has died, and its traceback has been shown
-            print(json.dumps(settings), file=self._process.stdin, flush=True)
+            print(line, file=self._process.stdin, flush=True)
 
     def stop(self) -> None:
         process, self._process = self._process, None

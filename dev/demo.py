@@ -70,7 +70,8 @@ def local_stack(console: Console, stream: Stream) -> Iterator[str]:
         loaded(Api(listener, stream.api)) as api,
         open_stack(Path(home), on_line=stream.emulator, say=stream.say) as kept,
     ):
-        api.serve(kept.stack.settings())
+        api.prepare(kept.stack.settings())
+        api.serve()
         console.print(f"Started in {time.monotonic() - started:.1f} s.")
         yield f"http://localhost:{api.port}"
 

@@ -13,9 +13,9 @@ from typing import IO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dev.emulator import Emulator, EmulatorFailed
+from dev.emulator import REGION, Emulator, EmulatorFailed
 from dev.package import archive, digest, source_digest
-from dev.stack import TEMPLATE, Stack, StackFailed, local_parameters
+from dev.stack import NAME, TEMPLATE, Stack, StackFailed, local_parameters
 
 Say = Callable[[str], object]
 
@@ -24,6 +24,22 @@ LOCK_LIMIT = 15
 
 #: What shows that a kept stack is of no use.
 BROKEN = (EmulatorFailed, StackFailed, BotoCoreError, ClientError, OSError, KeyError)
+
+
+#: Seconds that a worker may take to load before it is not waited for.
+WARM_UP_LIMIT = 10
+
+#: A record of the queue, as Lambda would hand it over.
+NOBODYS = {
+    "messageId": "warm-up",
+    "receiptHandle": "warm-up",
+    "body": json.dumps({"job": "0" * 32}),
+    "attributes": {"ApproximateReceiveCount": "1"},
+    "messageAttributes": {},
+    "eventSource": "aws:sqs",
+    "eventSourceARN": f"arn:aws:sqs:{REGION}:000000000000:{NAME}",
+    "awsRegion": REGION,
+}
 
 
 class HomeInUse(Exception):
@@ -56,25 +72,37 @@ class KeptStack:
     def is_new(self) -> bool:
         return not self.memory.outputs
 
-    def refresh(self) -> bool:
-        """Deploy what changed since the last time. Whether anything had."""
+    def refresh(self) -> None:
+        """Deploy what changed since the last time."""
         template = digest(TEMPLATE.read_bytes(), json.dumps(local_parameters()).encode())
         code = source_digest()
         if (template, code) == (self.memory.template, self.memory.code):
-            return False
+            return
         if template != self.memory.template:
             self.stack.deploy(archive())
         else:
             self.stack.update_code(archive())
         self.memory.template, self.memory.code, self.memory.outputs = template, code, self.stack.outputs
         self.memory.write(self.emulator.home)
-        return True
+
+    # The next two speak HTTP by hand: boto3 would take half a second to load.
 
     def check(self) -> None:
-        """Raises one of BROKEN unless the table is there. (By hand: boto3 would take half a second to load.)"""
+        """Raises one of BROKEN unless the table is there."""
         body = json.dumps({"TableName": self.memory.outputs["TableName"]}).encode()
         target = {"X-Amz-Target": "DynamoDB_20120810.DescribeTable", "Content-Type": "application/x-amz-json-1.0"}
         self.emulator.call("/", body, target)
+
+    def warm_up(self) -> None:
+        """Have the worker loaded by the message of a job that there is not: the first real one finds it ready.
+
+        A mistake in it is shown at once, too. It must not go on beside real jobs, which would make another one start.
+        """
+        functions = json.loads(self.emulator.call("/2015-03-31/functions/"))["Functions"]
+        for name in (each["FunctionName"] for each in functions if "-WorkerFunction-" in each["FunctionName"]):
+            event = json.dumps({"Records": [NOBODYS]}).encode()
+            with contextlib.suppress(OSError):
+                self.emulator.call(f"/2015-03-31/functions/{name}/invocations", event, timeout=WARM_UP_LIMIT)
 
 
 @contextlib.contextmanager
@@ -123,6 +151,7 @@ def bring_up(
         if is_kept:
             kept.check()
         kept.refresh()
+        kept.warm_up()
     except BROKEN as error:
         emulator.stop()
         if not is_kept:

@@ -34,11 +34,14 @@ def reload(kept: KeptStack, api: Api, stream: Stream) -> None:
     """First the API stops, so that no job is given to a worker that is about to be replaced; its callers wait."""
     api.stop()
     api.load()
+    api.prepare(kept.stack.settings())
     try:
         kept.refresh()
+        kept.warm_up()
     except Exception as error:  # noqa: BLE001  # whatever a half-edited template can lead to
         stream.say(f"The functions and the template stay as they were: {error}", "red")
-    api.serve(kept.stack.settings())
+    api.prepare(kept.stack.settings())
+    api.serve()
 
 
 def named(changes: set[watchfiles.main.FileChange]) -> str:
@@ -77,10 +80,11 @@ def main() -> int:
             listener,
             loaded(Api(listener, stream.api)) as api,
             open_stack(
-                options.home, fresh=options.fresh, on_line=stream.emulator, say=stream.say, expect=api.serve
+                options.home, fresh=options.fresh, on_line=stream.emulator, say=stream.say, expect=api.prepare
             ) as kept,
         ):
-            api.serve(kept.stack.settings())
+            api.prepare(kept.stack.settings())
+            api.serve()
             announce(f"Ready on http://localhost:{options.port} (try /docs). Ctrl-C stops it.", api, stream)
             reload_on_save(kept, api, stream)
     except KeyboardInterrupt:

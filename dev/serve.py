@@ -1,7 +1,7 @@
-"""The API's own process: it loads while the stack comes up, and serves once it is told where the stack is.
+"""The API's own process: it loads while the stack comes up, and serves once it is told to.
 
-It is started by `dev.run`, which writes the settings as one line of JSON to its standard input and keeps that open:
-the end of it says that the starter is gone, however that ended.
+It is started by `dev.api`, which writes two lines to its standard input: the settings, as JSON, when they are known, and an
+empty one when it shall serve. Then that is kept open: its end says that the starter is gone, however that ended.
 """
 
 import importlib
@@ -24,10 +24,13 @@ def main(listener: int, grace: int) -> None:
     if not settings:
         return
     os.environ.update(json.loads(settings))
-    threading.Thread(target=stop_with_the_starter, daemon=True).start()
     sys.path.insert(0, os.getcwd())
+    app = importlib.import_module("functions.api.app").app
+    if not sys.stdin.readline():
+        return
+    threading.Thread(target=stop_with_the_starter, daemon=True).start()
     uvicorn.run(
-        "functions.api.app:app",
+        app,
         fd=listener,
         timeout_graceful_shutdown=grace,
         access_log=False,  # the application writes its own
