@@ -19,7 +19,7 @@ PORT ?= 8000
 ENV ?= dev
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url $(if $(UPGRADE),--upgrade)
-LOCKED_GROUPS := common api worker dev
+LOCKED_GROUPS := common api worker webhooks dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -85,6 +85,7 @@ lock: $(STAMP) ## pin what pyproject.toml allows, with hashes (UPGRADE=1 for new
 	$(LOCK) --group common --constraint requirements/dev.txt -o common/requirements.txt
 	$(LOCK) --group api --constraint requirements/dev.txt -o functions/api/requirements.txt
 	$(LOCK) --group worker --constraint requirements/dev.txt -o functions/worker/requirements.txt
+	$(LOCK) --group webhooks --constraint requirements/dev.txt -o functions/webhooks/requirements.txt
 
 build: $(STAMP) ## build the functions into .aws-sam/build, as deployed (arm64)
 	$(BIN)/sam build

@@ -13,8 +13,8 @@ from common.chats import SESSION
 from common.errors import BadRequest, NotFound, Unprocessable
 from common.jobs import Job, Status
 from common.tasks import faults_of
+from common.views import job_view, rfc3339
 from common.wiring import Services
-from functions.api import views
 from functions.api.auth import Caller
 from functions.api.body import dump, read_json
 from functions.api.jobs import MAX_WAIT, find, preferred_wait, services_of, wait_for
@@ -121,8 +121,8 @@ async def get_research(request: Request, task_id: str, owner: Caller) -> Respons
             "status": job.seen_status(services.clock()),
             "result": _result(services, job),
             "error": _error(job),
-            "created_at": views.rfc3339(job.created_at),
-            "completed_at": views.rfc3339(job.finished_at),
+            "created_at": rfc3339(job.created_at),
+            "completed_at": rfc3339(job.finished_at),
         }
     )
 
@@ -164,7 +164,7 @@ async def chat(request: Request, owner: Caller, wait: Annotated[int, Query(ge=0,
     job = await wait_for(services, accepted.job, wait if preferred is None else preferred)
     if job.status is not Status.COMPLETED:
         headers = {"Location": f"/jobs/{job.id}", "Retry-After": "1"}
-        return _json(views.job_view(job, services.clock(), services.payloads), 202, headers)
+        return _json(job_view(job, services.clock(), services.payloads), 202, headers)
     result = _result(services, job)
     return _json({"response": result["response"], "task_id": job.id})
 

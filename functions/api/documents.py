@@ -13,6 +13,7 @@ from common.documents import CONTENT_TYPES, Document, is_document_id
 from common.errors import BadRequest, Unprocessable, UnsupportedMediaType
 from common.jobs import MAX_PAYLOAD
 from common.tasks import faults_of
+from common.views import rfc3339
 from functions.api import views
 from functions.api.auth import Caller
 from functions.api.body import dump, read_bytes, read_json
@@ -44,7 +45,7 @@ async def make_upload(request: Request, owner: Caller) -> Response:
         "url": services.blobs.upload_link(upload_key(owner, upload_id), wanted.bytes),
         "method": "PUT",
         "headers": {"Content-Length": str(wanted.bytes)},
-        "expires_at": views.rfc3339(services.clock() + LINK_LIFE),
+        "expires_at": rfc3339(services.clock() + LINK_LIFE),
     }
     return Response(dump(content), 201, media_type="application/json")
 

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 from common.errors import BadRequest, Conflict, InvalidTransition, LongrunError, NotFound, Unprocessable
 from common.jobs import Job, Payload, Status, is_id
 from common.tasks import REGISTRY
+from common.views import job_view, log_view
 from common.wiring import Services
 from functions.api import views
 from functions.api.auth import Caller
@@ -161,7 +162,7 @@ async def get_events(
     services = services_of(request)
     job = await wait_for(services, find(services, owner, job_id), wait, lambda job: job.last_event > after)
     said = services.store.said(job, after, limit) if job.last_event > after else []
-    events = views.log_view(job, said, after, limit)
+    events = log_view(job, said, after, limit)
     content = {"events": events, "last_event": job.last_event, "final": job.status.is_final}
     return _json(content, headers=_caching(services, job))
 
@@ -224,12 +225,12 @@ def _one_of_batch(services: Services, owner: str, one: Any, n: int) -> dict[str,
     return {
         "status": 202,
         "replayed": accepted.replayed,
-        "job": views.job_view(accepted.job, services.clock(), services.payloads),
+        "job": job_view(accepted.job, services.clock(), services.payloads),
     }
 
 
 def _answer(services: Services, job: Job, status: int, headers: dict[str, str] | None = None) -> Response:
-    content = views.job_view(job, services.clock(), services.payloads)
+    content = job_view(job, services.clock(), services.payloads)
     return _json(content, status, _caching(services, job) | (headers or {}))
 
 

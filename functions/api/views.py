@@ -1,83 +1,18 @@
-"""How things look to a client: API.md's JSON."""
+"""How things look to a client of the API: API.md's JSON."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from common.documents import Entry
-from common.events import Numbered
-from common.jobs import Job, Payload, Status
-from common.payloads import Payloads
+from common.jobs import Job
 from common.tasks import Task
-from common.usage import Usage
+from common.views import rfc3339
 
 #: Longest that a client is told to wait before it asks again, in seconds.
 MAX_RETRY_AFTER = 15
-
-
-def rfc3339(seconds: float | None) -> str | None:
-    """UTC with a Z, to the millisecond."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def job_view(job: Job, now: float, payloads: Payloads) -> dict[str, Any]:
-    """The job. Inputs and results in the bucket are not in it: `input_link`, `result_link` say where they are."""
-    links = {
-        f"{name}_link": f"/jobs/{job.id}/{name}"
-        for name, payload in (("input", job.input), ("result", job.result))
-        if payload is not None and payload.blob is not None
-    }
-    return {
-        "id": job.id,
-        "task": job.task,
-        "status": job.seen_status(now),
-        "progress": asdict(job.progress) if job.progress else None,
-        "input": _content(payloads, job, job.input),
-        "result": _content(payloads, job, job.result),
-        "error": asdict(job.error) if job.error else None,
-        "attempt": job.attempt,
-        "max_attempts": job.max_attempts,
-        "timeout_seconds": job.timeout_seconds,
-        "created_at": rfc3339(job.created_at),
-        "started_at": rfc3339(job.started_at),
-        "updated_at": rfc3339(job.updated_at),
-        "finished_at": rfc3339(job.finished_at),
-        "expires_at": rfc3339(job.expires_at),
-        "cancel_requested": job.cancel_requested,
-        "callback_url": job.callback_url,
-        "metadata": dict(job.metadata),
-        "usage": usage_view(job.usage),
-        "last_event": job.last_event,
-        **links,
-    }
-
-
-def usage_view(usage: Usage) -> dict[str, Any]:
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "cost_usd": usage.cost_usd,
-    }
-
-
-def log_view(job: Job, said: Iterable[Numbered], after: int, limit: int) -> list[dict[str, Any]]:
-    """The job's events with numbers over `after`: what its task said, and its changes of status, in their order."""
-    attempts = itertools.accumulate(change.status is Status.RUNNING for change in job.history)
-    told = {one.seq: (one.event.at, one.event.type, dict(one.event.data)) for one in said}
-    for change, attempt in zip(job.history, attempts, strict=True):
-        told[change.seq] = (change.at, "status", {"status": change.status, "attempt": int(attempt), **change.detail})
-    numbers = sorted(seq for seq in told if seq > after)[:limit]
-    return [
-        {"seq": seq, "at": rfc3339(at), "type": kind, "data": data} for seq in numbers for at, kind, data in [told[seq]]
-    ]
 
 
 def summary_view(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +44,3 @@ def etag(job: Job, now: float) -> str:
 def retry_after(job: Job, now: float) -> str:
     """Seconds to wait before asking again: a tenth of the job's age, so that long jobs are asked after seldom."""
     return str(min(MAX_RETRY_AFTER, max(1, int((now - job.created_at) / 10))))
-
-
-def _content(payloads: Payloads, job: Job, payload: Payload | None) -> Any:
-    return None if payload is None or payload.blob is not None else json.loads(payloads.get(job.id, payload))

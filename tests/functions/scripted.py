@@ -41,7 +41,7 @@ def result(services: Services, job: Job) -> Any:
 
 def log_of(services: Services, job: Job) -> list[tuple[str, Any]]:
     """What the job said, in order, without how its use of the model grew. Streamed text is in one piece."""
-    from functions.api.views import log_view
+    from common.views import log_view
 
     events = log_view(job, services.store.said(job, 0, 1_000_000), 0, 1_000_000)
     assert [one["seq"] for one in events] == list(range(1, len(events) + 1))

@@ -27,7 +27,7 @@ class Given(BaseModel):
 
 
 def log_of(services: Services, job: Job) -> list[tuple[int, str, Any]]:
-    from functions.api.views import log_view
+    from common.views import log_view
 
     events = log_view(job, services.store.said(job, 0, 1_000_000), 0, 1_000_000)
     return [(one["seq"], one["type"], one["data"]) for one in events]
