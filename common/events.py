@@ -97,4 +97,8 @@ def _text(value: Any) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    return text.encode()[:most].decode(errors="ignore")
+    """As much of the text as takes up `most` bytes when it is written as JSON, where quotes and line breaks take two."""
+    text = text.encode()[:most].decode(errors="ignore")
+    while (size := len(_text(text).encode()) - 2) > most:
+        text = text.encode()[: len(text.encode()) * most // size].decode(errors="ignore")
+    return text

@@ -15,7 +15,7 @@ from common.usage import Budget, Usage
 #: Partitions of the index of unfinished items.
 SHARDS = 4
 
-_TIMES = ("created_at", "updated_at", "started_at", "finished_at", "run_at", "lease_until", "wake_at")
+_TIMES = ("created_at", "updated_at", "started_at", "finished_at", "run_at", "lease_until", "wake_at", "watched_until")
 
 
 def job_item(job: Job) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def job_item(job: Job) -> dict[str, Any]:
         "pk": f"job#{job.id}",
         "sk": "job",
         "listed": f"{ms(job.created_at):013d}#{job.id}",
-        "due": f"due#{int(job.id[:8], 16) % SHARDS}",
+        "due": due_shard(job.id),
         "metadata": dict(job.metadata),
         "cancel_requested": job.cancel_requested or None,
         "history": {job.token: {"at": ms(job.created_at), "status": job.status}},
@@ -82,6 +82,11 @@ def with_seconds(row: dict[str, Any]) -> dict[str, Any]:
 
 def job_key(job_id: str, sk: str = "job") -> dict[str, Any]:
     return to_item({"pk": f"job#{job_id}", "sk": sk})
+
+
+def due_shard(job_id: str) -> str:
+    """The partition of the index of unfinished items that whatever belongs to the job is in."""
+    return f"due#{int(job_id[:8], 16) % SHARDS}"
 
 
 def ms(seconds: float) -> int:

@@ -141,10 +141,15 @@ class Job:
     wakes: int = 0
     cancel_requested: bool = False
     callback_url: str | None = None
+    #: How the callback likes its message; None for the common form.
+    callback_form: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     budget: Budget = field(default_factory=Budget)
     last_event: int = 1
+    #: So long somebody may be watching over a WebSocket, and who was the last to begin: its subscription's token.
+    watched_until: float | None = None
+    watched_by: str | None = None
     #: Counts the changes that a client can see.
     version: int = 1
     history: tuple[Change, ...] = ()
@@ -155,6 +160,9 @@ class Job:
 
     def is_leased(self, now: float) -> bool:
         return self.status is Status.RUNNING and self.lease_until is not None and self.lease_until > now
+
+    def is_watched(self, now: float) -> bool:
+        return self.watched_until is not None and self.watched_until > now
 
     def seen_status(self, now: float) -> Status:
         """What a client is told: `running` only while somebody holds a live lease."""

@@ -1,4 +1,4 @@
-"""The only code that knows the queue. A message carries a job's id and nothing else."""
+"""The only code that knows the queues. A message names a job, or a webhook of a job, and carries nothing else."""
 
 from __future__ import annotations
 
@@ -27,23 +27,43 @@ class NotAMessage(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """A received message. `receives` is 1 the first time."""
+    """A received message. `receives` is 1 the first time; `delivery` is the webhook that it is about, if it is."""
 
     job_id: str
     receipt: str
     receives: int
+    delivery: str | None = None
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Message:
         """From a record of Lambda's SQS event. Raises NotAMessage."""
         try:
-            job_id = json.loads(record["body"])["job"]
-        except (ValueError, TypeError, KeyError):
-            job_id = None
-        if not isinstance(job_id, str) or not is_id(job_id):
+            body = json.loads(record["body"])
+            job_id, delivery = body["job"], body.get("delivery")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            job_id = delivery = None
+        if not isinstance(job_id, str) or not is_id(job_id) or not isinstance(delivery, str | None):
             raise NotAMessage(f"Message {record.get('messageId')} names no job.")
         receives = record.get("attributes", {}).get("ApproximateReceiveCount", "1")
-        return cls(job_id=job_id, receipt=record["receiptHandle"], receives=int(receives))
+        return cls(job_id, record["receiptHandle"], int(receives), delivery)
+
+
+@dataclass(frozen=True)
+class Reminder:
+    """A message to be sent: look at this job, or at this webhook of it, `delay` seconds from now (900 at most).
+
+    `owner` makes the queue fair: one owner's backlog does not hold up another's messages.
+    """
+
+    job_id: str
+    delay: float = 0
+    delivery: str | None = None
+    owner: str | None = None
+
+    def entry(self) -> dict[str, Any]:
+        about = {"job": self.job_id} | ({"delivery": self.delivery} if self.delivery else {})
+        group = {"MessageGroupId": self.owner} if self.owner else {}
+        return {"MessageBody": json.dumps(about), "DelaySeconds": _whole(self.delay, MAX_DELAY), **group}
 
 
 class Queue:
@@ -51,23 +71,17 @@ class Queue:
         self._client = client
         self._url = url
 
-    def send(self, job_id: str, delay: float = 0) -> None:
-        """A message that says: look at this job, `delay` seconds from now (900 at most)."""
-        self._client.send_message(QueueUrl=self._url, MessageBody=_body(job_id), DelaySeconds=_whole(delay, MAX_DELAY))
+    def send(self, job_id: str, delay: float = 0, *, delivery: str | None = None, owner: str | None = None) -> None:
+        """Sends one message, see Reminder."""
+        self._client.send_message(QueueUrl=self._url, **Reminder(job_id, delay, delivery, owner).entry())
 
-    def send_all(self, jobs: Iterable[tuple[str, float]]) -> int:
-        """Sends (job id, delay) pairs, ten a call; returns how many the queue refused."""
+    def send_all(self, reminders: Iterable[Reminder]) -> int:
+        """Sends them ten a call; returns how many the queue refused."""
         refused = 0
-        waiting = list(jobs)
+        waiting = list(reminders)
         for batch in (waiting[start : start + BATCH] for start in range(0, len(waiting), BATCH)):
-            answer = self._client.send_message_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(n), "MessageBody": _body(job_id), "DelaySeconds": _whole(delay, MAX_DELAY)}
-                    for n, (job_id, delay) in enumerate(batch)
-                ],
-            )
-            refused += len(answer.get("Failed", []))
+            entries: Any = [{"Id": str(n), **reminder.entry()} for n, reminder in enumerate(batch)]
+            refused += len(self._client.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", []))
         return refused
 
     def hide(self, message: Message, seconds: float) -> None:
@@ -79,10 +93,6 @@ class Queue:
     def delete(self, message: Message) -> None:
         """Acknowledges the message now, not when its whole batch is done."""
         self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
-
-
-def _body(job_id: str) -> str:
-    return json.dumps({"job": job_id})
 
 
 def _whole(seconds: float, most: int) -> int:

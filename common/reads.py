@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from common.errors import NotFound
@@ -14,6 +15,16 @@ from common.jobs import Job, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """A job, or a webhook of a job, that should have moved at `wake_at`; `wakes` is how often it was woken since."""
+
+    job_id: str
+    delivery: str | None
+    wake_at: float
+    wakes: int
 
 
 class Reads:
@@ -69,8 +80,8 @@ class Reads:
         rows = [with_seconds(from_item(item)) for item in answer["Items"]]
         return [row | {"id": row["pk"].partition("#")[2]} for row in rows], last["listed"]["S"] if last else None
 
-    def overdue(self, now: float) -> Iterator[tuple[str, float, int]]:
-        """(job id, wake_at, wakes) of all whose time has passed, oldest first in each shard."""
+    def overdue(self, now: float) -> Iterator[Overdue]:
+        """All whose time has passed, oldest first in each shard."""
         for shard in range(SHARDS):
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._table,
@@ -80,7 +91,9 @@ class Reads:
             )
             for page in pages:
                 for row in map(from_item, page["Items"]):
-                    yield row["pk"].partition("#")[2], row["wake_at"] / 1000, row.get("wakes", 0)
+                    _, _, delivery = row["sk"].partition("delivery#")
+                    job_id = row["pk"].partition("#")[2]
+                    yield Overdue(job_id, delivery or None, row["wake_at"] / 1000, row.get("wakes", 0))
 
     def said(self, job: Job, after: int, limit: int) -> builtins.list[Numbered]:
         """What the job's task said with numbers over `after`, up to about `limit`, as far as the job's last event."""

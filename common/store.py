@@ -7,6 +7,7 @@ leaves its maker's token or attempt behind, and a failed condition looks for it 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ NOTE = 200
 RESEND = 60
 #: …up to this, so that a long backlog is not filled with copies of itself.
 RESEND_MAX = 3600
+#: Waits between tries of a write that met another's transaction, in seconds; None after the last.
+WATCH_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, None)
 
 
 class Store(Reads):
@@ -193,6 +196,24 @@ class Store(Reads):
             return self._update(job_id, update, Attr("due").exists() & Attr("wake_at").eq(ms(wake_at)))
         except _Failed:
             return None
+
+    def watch(self, job: Job, token: str, until: float) -> None:
+        """Has each change of the job told to those who watch it, this one included. Raises NotFound.
+
+        No change that a client can see: neither the version nor the time of the last update moves.
+        """
+        update = Update().set(watched_until=ms(until), watched_by=token)
+        for pause in WATCH_PAUSES:
+            try:
+                self._update(job.id, update, Attr("created_at").eq(ms(job.created_at)))
+                return
+            except _Failed:
+                raise NotFound("No such job.") from None
+            except ClientError as error:
+                # The worker is writing a page at this very moment; botocore does not try again by itself.
+                if error.response["Error"]["Code"] != "TransactionConflictException" or pause is None:
+                    raise
+                time.sleep(pause)
 
     def forget(self, job: Job) -> None:
         """Deletes an ended job and every item of it; the job's own item last, so that a crash can be repeated."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from common.events import Numbered
-from common.jobs import Job, Payload, Status
+from common.jobs import Job, Status
 from common.payloads import Payloads
 from common.usage import Usage
 
@@ -22,20 +22,20 @@ def rfc3339(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def job_view(job: Job, now: float, payloads: Payloads) -> dict[str, Any]:
-    """The job. Inputs and results in the bucket are not in it: `input_link`, `result_link` say where they are."""
-    links = {
-        f"{name}_link": f"/jobs/{job.id}/{name}"
-        for name, payload in (("input", job.input), ("result", job.result))
-        if payload is not None and payload.blob is not None
+def job_view(job: Job, now: float, payloads: Payloads, *, without: Sequence[str] = ()) -> dict[str, Any]:
+    """The job. Inputs and results in the bucket, and those in `without`, are not in it: links say where they are."""
+    stored = {"input": job.input, "result": job.result}
+    linked = {name for name, payload in stored.items() if payload and (payload.blob is not None or name in without)}
+    content = {
+        name: json.loads(payloads.get(job.id, payload)) if payload and name not in linked else None
+        for name, payload in stored.items()
     }
     return {
         "id": job.id,
         "task": job.task,
         "status": job.seen_status(now),
         "progress": asdict(job.progress) if job.progress else None,
-        "input": _content(payloads, job, job.input),
-        "result": _content(payloads, job, job.result),
+        **content,
         "error": asdict(job.error) if job.error else None,
         "attempt": job.attempt,
         "max_attempts": job.max_attempts,
@@ -50,7 +50,7 @@ def job_view(job: Job, now: float, payloads: Payloads) -> dict[str, Any]:
         "metadata": dict(job.metadata),
         "usage": usage_view(job.usage),
         "last_event": job.last_event,
-        **links,
+        **{f"{name}_link": f"/jobs/{job.id}/{name}" for name in sorted(linked)},
     }
 
 
@@ -75,5 +75,8 @@ def log_view(job: Job, said: Iterable[Numbered], after: int, limit: int) -> list
     ]
 
 
-def _content(payloads: Payloads, job: Job, payload: Payload | None) -> Any:
-    return None if payload is None or payload.blob is not None else json.loads(payloads.get(job.id, payload))
+def progress_view(job: Job) -> dict[str, Any] | None:
+    """Where the job is now, as the event that is never numbered; None if it does not run, or does not say."""
+    if job.status is not Status.RUNNING or job.progress is None:
+        return None
+    return {"type": "progress", "at": rfc3339(job.updated_at), "data": asdict(job.progress)}

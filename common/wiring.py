@@ -13,18 +13,28 @@ from botocore.config import Config
 
 from common.blobs import Blobs
 from common.chats import Chats
+from common.deliveries import Deliveries
 from common.documents import Documents
+from common.endpoints import Endpoints
 from common.keys import Keys
+from common.live import Subscriptions
 from common.payloads import Payloads
 from common.queue import Queue
 from common.settings import Settings
+from common.sockets import Sockets
 from common.store import Store
+from common.tickets import Tickets
+from common.vault import Vault
 
 #: A call that hangs must not hold a lease: these are seconds.
 _CALLS = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
 #: Objects of 50 MB take longer.
 _TRANSFERS = Config(
     connect_timeout=2, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4}, signature_version="s3v4"
+)
+#: A client that takes nothing must hold nobody up: it is given up at once, and comes back by itself.
+_PUSHES = Config(
+    connect_timeout=2, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1}, max_pool_connections=64
 )
 
 
@@ -35,11 +45,17 @@ class Services:
     settings: Settings
     store: Store
     queue: Queue
+    webhook_queue: Queue
+    deliveries: Deliveries
+    endpoints: Endpoints
     blobs: Blobs
     payloads: Payloads
     documents: Documents
     chats: Chats
     keys: Keys
+    tickets: Tickets
+    subscriptions: Subscriptions
+    sockets: Sockets
     clock: Callable[[], float]
 
 
@@ -53,16 +69,26 @@ def services(
     """The services of a deployment, over one session of boto3."""
     session = session or boto3.session.Session()
     table = session.client("dynamodb", config=_CALLS)
+    messages = session.client("sqs", config=_CALLS)
+    vault = Vault(lambda: session.client("kms", config=_CALLS), settings.secrets_key)
     blobs = Blobs(lambda: session.client("s3", config=_TRANSFERS), settings.bucket_name)
     store = Store(table, settings.table_name)
     parts: dict[str, Any] = {
         "store": store,
-        "queue": Queue(session.client("sqs", config=_CALLS), settings.queue_url),
+        "queue": Queue(messages, settings.queue_url),
+        "webhook_queue": Queue(messages, settings.webhook_queue_url),
+        "deliveries": Deliveries(table, settings.table_name),
+        "endpoints": Endpoints(table, settings.table_name, vault),
         "blobs": blobs,
         "payloads": Payloads(store, blobs),
         "documents": Documents(table, settings.table_name, blobs),
         "chats": Chats(table, settings.table_name),
         "keys": Keys(table, settings.table_name),
+        "tickets": Tickets(table, settings.table_name),
+        "subscriptions": Subscriptions(table, settings.table_name),
+        "sockets": Sockets(
+            lambda: session.client("apigatewaymanagementapi", endpoint_url=settings.live_endpoint, config=_PUSHES)
+        ),
         "clock": clock,
     }
     return Services(settings=settings, **(parts | overrides))

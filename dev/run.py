@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 import threading
 import urllib.request
@@ -68,6 +69,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, default=ROOT / ".longrun", help="where jobs are kept between runs")
     parser.add_argument("--fresh", action="store_true", help="forget the jobs of earlier runs")
     options = parser.parse_args()
+    os.environ["LONGRUN_PUBLIC_URL"] = f"http://localhost:{options.port}"  # where links in webhooks lead
     interruptible()
     stream = Stream()
     try:

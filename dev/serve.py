@@ -4,6 +4,7 @@ It is started by `dev.api`, which writes two lines to its standard input: the se
 empty one when it shall serve. Then that is kept open: its end says that the starter is gone, however that ended.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -29,7 +30,7 @@ def main(listener: int, grace: int) -> None:
     if not sys.stdin.readline():
         return
     threading.Thread(target=stop_with_the_starter, daemon=True).start()
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         fd=listener,
         timeout_graceful_shutdown=grace,
@@ -38,6 +39,10 @@ def main(listener: int, grace: int) -> None:
         server_header=False,
         lifespan="off",  # as in Lambda
     )
+    server = uvicorn.Server(config)
+    app.state.is_stopping = lambda: server.should_exit  # streams would go on until they are killed
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
 
 
 def stop_with_the_starter() -> None:

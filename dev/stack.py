@@ -8,6 +8,7 @@ from typing import Any
 from samtranslator.yaml_helper import yaml_parse
 
 from dev.emulator import REGION, ROOT_KEY, ROOT_SECRET, Emulator, until
+from dev.live import correct_addresses, live_url
 from dev.package import ROOT, digest
 
 TEMPLATE = ROOT / "template.yaml"
@@ -16,6 +17,10 @@ CODE_BUCKET = "longrun-code"
 
 #: Where pages that may upload and download by pre-signed link are served.
 CONSOLES = ["http://localhost:*", "http://127.0.0.1:*"]
+
+
+#: Receivers of webhooks, and pages for the agents, may be on this machine; the template never says so.
+LOOPBACK = {"LONGRUN_LOOPBACK": "allow"}
 
 
 class StackFailed(Exception):
@@ -64,7 +69,12 @@ class Stack:
             "TABLE_NAME": self.outputs["TableName"],
             "QUEUE_URL": self.outputs["QueueUrl"],
             "BUCKET_NAME": self.outputs["BucketName"],
+            "WEBHOOK_QUEUE_URL": self.outputs["WebhookQueueUrl"],
+            "SECRETS_KEY": self.outputs["SecretsKeyArn"],
             "AUTH_MODE": "Open",
+            **LOOPBACK,
+            "LIVE_URL": live_url(self.emulator, self.outputs) if "LiveApiId" in self.outputs else "",
+            "LONGRUN_STREAMS": "1",
             "POWERTOOLS_SERVICE_NAME": "longrun",
             "AWS_ENDPOINT_URL": self.emulator.url,
             "AWS_DEFAULT_REGION": REGION,
@@ -73,6 +83,7 @@ class Stack:
         }
 
     def _apply_what_the_emulator_left_out(self) -> None:
+        correct_addresses(self.emulator, self.outputs, self.functions())
         expiry = {"AttributeName": "expires_at", "Enabled": True}
         table = {"TableName": self.outputs["TableName"]}
         dynamodb = self.emulator.client("dynamodb")
@@ -93,6 +104,7 @@ def local_parameters(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         "Model": model,
         "ModelUrl": environ.get("LONGRUN_MODEL_URL", ""),
         "ModelKey": environ.get(key, ""),
+        "PublicUrl": environ.get("LONGRUN_PUBLIC_URL", "http://localhost:8000"),
     }
 
 
@@ -101,6 +113,7 @@ def local_template(text: str, key: str) -> dict[str, Any]:
     template: dict[str, Any] = yaml_parse(text)
     resources = template["Resources"]
     template["Globals"]["Function"].pop("Layers", None)
+    template["Globals"]["Function"]["Environment"]["Variables"] |= LOOPBACK
     for name in [name for name, each in resources.items() if each["Type"] == "AWS::Serverless::LayerVersion"]:
         del resources[name]
     for resource in resources.values():

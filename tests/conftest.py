@@ -80,13 +80,24 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", one_at_a_time)
     with mock_aws():
-        yield Settings(_table(), _queue(), _bucket())
+        yield Settings(
+            _table(),
+            _queue(),
+            _bucket(),
+            webhook_queue_url=client("sqs").create_queue(QueueName="longrun-webhooks")["QueueUrl"],
+            secrets_key=client("kms").create_key()["KeyMetadata"]["Arn"],
+            api_url="https://api.example.com",
+        )
 
 
 def _table() -> str:
     names = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
     properties = RESOURCES["Table"]["Properties"]
-    client("dynamodb").create_table(TableName="longrun", **{name: properties[name] for name in names})
+    client("dynamodb").create_table(
+        TableName="longrun",
+        StreamSpecification={"StreamEnabled": True} | properties["StreamSpecification"],
+        **{name: properties[name] for name in names},
+    )
     return "longrun"
 
 
@@ -208,6 +219,11 @@ def load_event(name: str) -> Any:
     return copy.deepcopy(json.loads((ROOT / "events" / f"{name}.json").read_text()))
 
 
+async def anywhere(name: str, port: int) -> list[str]:
+    """Names are not looked up in tests; every one leads to a public address."""
+    return ["93.184.215.14"]
+
+
 @pytest.fixture
 def anybody(services: Services) -> Api:
     """The API with no key."""
@@ -215,7 +231,7 @@ def anybody(services: Services) -> Api:
 
     from functions.api.application import create_app
 
-    return Api(Mangum(create_app(services), lifespan="off"))
+    return Api(Mangum(create_app(services, resolve=anywhere), lifespan="off"))
 
 
 @pytest.fixture
@@ -234,7 +250,7 @@ def open_api(services: Services) -> Api:
     from functions.api.application import create_app
 
     settings = replace(services.settings, auth_mode=AuthMode.OPEN)
-    return Api(Mangum(create_app(replace(services, settings=settings)), lifespan="off"))
+    return Api(Mangum(create_app(replace(services, settings=settings), resolve=anywhere), lifespan="off"))
 
 
 @dataclass
@@ -298,7 +314,13 @@ def worker(make_worker: Callable[..., Worker]) -> Worker:
 @pytest.fixture
 def entry_point(aws: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """A function's real `app` module, made anew from the environment, as Lambda does at a cold start."""
-    variables = {"TABLE_NAME": aws.table_name, "QUEUE_URL": aws.queue_url, "BUCKET_NAME": aws.bucket_name}
+    variables = {
+        "TABLE_NAME": aws.table_name,
+        "QUEUE_URL": aws.queue_url,
+        "BUCKET_NAME": aws.bucket_name,
+        "WEBHOOK_QUEUE_URL": aws.webhook_queue_url,
+        "SECRETS_KEY": aws.secrets_key,
+    }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 

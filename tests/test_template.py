@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from common.deliveries import RESEND
+from common.fetching import Limits
 from common.jobs import DAY, MAX_LIFE, MAX_TIMEOUT
 from common.store import LEASE
 from functions.api.jobs import MAX_WAIT
@@ -50,10 +52,30 @@ def test_throttled_invocations_do_not_bury_jobs() -> None:
     assert "MaximumConcurrency" in WORKER["Events"]["Jobs"]["Properties"]["ScalingConfig"]
 
 
-@pytest.mark.parametrize(("function", "event"), [("WorkerFunction", "Jobs"), ("DeadLettersFunction", "DeadLetters")])
+@pytest.mark.parametrize(
+    ("function", "event"),
+    [
+        ("WorkerFunction", "Jobs"),
+        ("DeadLettersFunction", "DeadLetters"),
+        ("WebhooksFunction", "Webhooks"),
+        ("NotifierFunction", "Changes"),
+    ],
+)
 def test_messages_of_a_batch_fail_on_their_own(function: str, event: str) -> None:
     mapping = FUNCTIONS[function]["Events"][event]["Properties"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_a_webhook_s_message_is_hidden_for_as_long_as_its_try_may_take() -> None:
+    function = FUNCTIONS["WebhooksFunction"]["Timeout"]
+    # A batch's tries are side by side; the table has its share before and after.
+    assert 3 * Limits().seconds < function
+    assert 2 * function <= RESOURCES["WebhookQueue"]["Properties"]["VisibilityTimeout"]
+    assert RESOURCES["WebhookQueue"]["Properties"]["VisibilityTimeout"] <= RESEND
+
+
+def test_loopback_is_a_laptop_s_affair() -> None:
+    assert "LOOPBACK" not in (ROOT / "template.yaml").read_text().upper()
 
 
 def test_the_bucket_keeps_what_belongs_to_a_job_for_its_life() -> None:

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from common.chats import SESSION
 from common.errors import BadRequest, NotFound, Unprocessable
 from common.jobs import Job, Status
+from common.notices import SIMPLE
 from common.tasks import faults_of
 from common.views import job_view, rfc3339
+from common.webhooks import error_text
 from common.wiring import Services
 from functions.api.auth import Caller
 from functions.api.body import dump, read_json
@@ -82,7 +84,7 @@ async def submit_prompt(request: Request, owner: Caller) -> Response:
 async def submit_prompt_with_callback(request: Request, owner: Caller) -> Response:
     """Gives the agent a prompt; `callback_url` is told of the end."""
     given = await _read(request, PromptWithCallback)
-    return _taken(_submit(request, owner, "agent", given, callback_url=given.callback_url), "submitted")
+    return _taken(_submit(request, owner, "agent", given, given.callback_url, SIMPLE), "submitted")
 
 
 @router.get("/agent/status/{task_id}")
@@ -99,7 +101,7 @@ async def get_agent_status(request: Request, task_id: str, owner: Caller) -> Res
             "status": job.seen_status(services.clock()),
             "progress": 100 if job.status is Status.COMPLETED else percent or 0,
             "result": result.get("answer", result) if isinstance(result, dict) else result,
-            "error": _error(job),
+            "error": error_text(job),
         }
     )
 
@@ -108,7 +110,7 @@ async def get_agent_status(request: Request, task_id: str, owner: Caller) -> Res
 async def submit_research(request: Request, owner: Caller) -> Response:
     """Asks for a report with citations."""
     given = await _read(request, Question)
-    return _taken(_submit(request, owner, "research", given, callback_url=given.webhook_url), "pending")
+    return _taken(_submit(request, owner, "research", given, given.webhook_url), "pending")
 
 
 @router.get("/research/{task_id}")
@@ -120,7 +122,7 @@ async def get_research(request: Request, task_id: str, owner: Caller) -> Respons
             "task_id": job.id,
             "status": job.seen_status(services.clock()),
             "result": _result(services, job),
-            "error": _error(job),
+            "error": error_text(job),
             "created_at": rfc3339(job.created_at),
             "completed_at": rfc3339(job.finished_at),
         }
@@ -150,7 +152,7 @@ async def get_batch(request: Request, task_id: str, owner: Caller) -> Response:
                 "total": total or (seen.total if seen else None) or _asked_for(services, job),
             },
             "result": result,
-            "error": _error(job),
+            "error": error_text(job),
         }
     )
 
@@ -197,12 +199,20 @@ async def _read(request: Request, model: type[Model]) -> Model:
         raise Unprocessable("The request is not valid.", faults_of(error)) from None
 
 
-def _submit(request: Request, owner: str, task: str, given: BaseModel, callback_url: str | None = None) -> Accepted:
+def _submit(
+    request: Request,
+    owner: str,
+    task: str,
+    given: BaseModel,
+    callback_url: str | None = None,
+    callback_form: str | None = None,
+) -> Accepted:
     value = given.model_dump(exclude_none=True, exclude={"callback_url", "webhook_url"})
     submission: dict[str, Any] = {"task": task, "input": value}
     if callback_url is not None:
         submission["callback_url"] = callback_url
-    return submit(services_of(request), owner, read(submission), read_key(request.headers.get("idempotency-key")))
+    services, key = services_of(request), read_key(request.headers.get("idempotency-key"))
+    return submit(services, owner, read(services, submission), key, callback_form=callback_form)
 
 
 def _taken(accepted: Accepted, status: str) -> Response:
@@ -226,12 +236,6 @@ def _result(services: Services, job: Job) -> Any:
 
 def _asked_for(services: Services, job: Job) -> int:
     return len(json.loads(services.payloads.get(job.id, job.input))["document_ids"])
-
-
-def _error(job: Job) -> str | None:
-    if job.status is Status.CANCELLED:
-        return "The job was cancelled."
-    return job.error.message if job.error else None
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -8,9 +8,10 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 import tasks  # noqa: F401  # registers them: unknown tasks and bad inputs are refused at submission
+from common.addresses import Resolver, look_up
 from common.telemetry import logger
 from common.wiring import Services
-from functions.api import agents, documents, jobs, problems
+from functions.api import agents, documents, events, jobs, problems, webhooks
 
 health = APIRouter()
 
@@ -21,7 +22,7 @@ async def get_health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(services: Services, *, resolve: Resolver = look_up) -> FastAPI:
     app = FastAPI(
         title="Longrun",
         version="0.1.0",
@@ -30,7 +31,8 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for router in (health, jobs.router, agents.router, documents.router):
+    app.state.resolve = resolve
+    for router in (health, jobs.router, events.router, agents.router, documents.router, webhooks.router):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(RequestLog)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
-from common.errors import Unauthorized
+from common.errors import NotFound, Unauthorized
 from common.settings import AuthMode
 from common.wiring import Services
 
@@ -30,6 +30,24 @@ async def caller(request: Request) -> str:
     return owner
 
 
+async def reader(
+    request: Request,
+    job_id: str,
+    ticket: Annotated[str | None, Query(description="In place of a key, from POST /live-ticket.")] = None,
+) -> str:
+    """Who reads the job's events: the ticket's owner if there is one, else the caller. Raises Unauthorized, NotFound."""
+    if ticket is None:
+        return await caller(request)
+    services: Services = request.app.state.services
+    found = services.tickets.find(ticket, services.clock())
+    if found is None:
+        raise Unauthorized("This ticket opens nothing, or not any more; POST /live-ticket gives another.")
+    request.state.owner = found.owner
+    if not found.opens(job_id):
+        raise NotFound("No such job.")
+    return found.owner
+
+
 def _credentials(request: Request) -> str | None:
     """None if there are none at all; a wrong scheme counts as a wrong key, never as no key."""
     if (header := request.headers.get("authorization")) is not None:
@@ -39,3 +57,4 @@ def _credentials(request: Request) -> str | None:
 
 
 Caller = Annotated[str, Depends(caller)]
+Reader = Annotated[str, Depends(reader)]

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 from common.errors import BadRequest, Conflict, InvalidTransition, LongrunError, NotFound, Unprocessable
 from common.jobs import Job, Payload, Status, is_id
 from common.tasks import REGISTRY
-from common.views import job_view, log_view
+from common.views import job_view
 from common.wiring import Services
 from functions.api import views
 from functions.api.auth import Caller
@@ -44,7 +44,7 @@ async def submit_job(request: Request, owner: Caller, wait: Wait = 0) -> Respons
     """Takes a job: answers with its id at once, or with its end if that comes within `wait` seconds."""
     services = services_of(request)
     key = read_key(request.headers.get("idempotency-key"))
-    accepted = submit(services, owner, read(await read_json(request)), key)
+    accepted = submit(services, owner, read(services, await read_json(request)), key)
     preferred = preferred_wait(request)
     job = await wait_for(services, accepted.job, wait or preferred or 0)
     headers = {"Location": f"/jobs/{job.id}"} | _replayed(accepted)
@@ -103,7 +103,7 @@ async def get_job(request: Request, job_id: str, owner: Caller, wait: Wait = 0) 
     # Who lets us wait may ask again soon.
     again = {"Retry-After": "1"} if wait and not job.status.is_final else {}
     if is_known(job):
-        return Response(status_code=304, headers=_caching(services, job) | again)
+        return Response(status_code=304, headers=caching(services, job) | again)
     return _answer(services, job, 200, again)
 
 
@@ -147,24 +147,6 @@ async def get_input(request: Request, job_id: str, owner: Caller) -> Response:
     services = services_of(request)
     job = find(services, owner, job_id)
     return _payload(services, job, job.input)
-
-
-@router.get("/jobs/{job_id}/events")
-async def get_events(
-    request: Request,
-    job_id: str,
-    owner: Caller,
-    after: Annotated[int, Query(ge=0, le=99_999_999)] = 0,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    wait: Wait = 0,
-) -> Response:
-    """What happened in the job after event number `after`; with `wait`, as soon as anything has."""
-    services = services_of(request)
-    job = await wait_for(services, find(services, owner, job_id), wait, lambda job: job.last_event > after)
-    said = services.store.said(job, after, limit) if job.last_event > after else []
-    events = log_view(job, said, after, limit)
-    content = {"events": events, "last_event": job.last_event, "final": job.status.is_final}
-    return _json(content, headers=_caching(services, job))
 
 
 @router.get("/tasks")
@@ -213,12 +195,19 @@ async def wait_for(
     return job
 
 
+def caching(services: Services, job: Job) -> dict[str, str]:
+    """The headers by which clients and proxies know whether the job has changed, and when to ask again."""
+    now = services.clock()
+    headers = {"ETag": views.etag(job, now), "Cache-Control": "private, no-cache"}
+    return headers if job.status.is_final else headers | {"Retry-After": views.retry_after(job, now)}
+
+
 def _one_of_batch(services: Services, owner: str, one: Any, n: int) -> dict[str, Any]:
     try:
         key = one.pop("idempotency_key", None) if isinstance(one, dict) else None
         if key is not None and not isinstance(key, str):
             raise BadRequest("idempotency_key is a string.")
-        accepted = submit(services, owner, read(one), read_key(key))
+        accepted = submit(services, owner, read(services, one), read_key(key))
     except LongrunError as error:
         content = problem(error, f"/jobs:batch#{n}")
         return {"status": content["status"], "problem": content}
@@ -231,13 +220,7 @@ def _one_of_batch(services: Services, owner: str, one: Any, n: int) -> dict[str,
 
 def _answer(services: Services, job: Job, status: int, headers: dict[str, str] | None = None) -> Response:
     content = job_view(job, services.clock(), services.payloads)
-    return _json(content, status, _caching(services, job) | (headers or {}))
-
-
-def _caching(services: Services, job: Job) -> dict[str, str]:
-    now = services.clock()
-    headers = {"ETag": views.etag(job, now), "Cache-Control": "private, no-cache"}
-    return headers if job.status.is_final else headers | {"Retry-After": views.retry_after(job, now)}
+    return _json(content, status, caching(services, job) | (headers or {}))
 
 
 def _payload(services: Services, job: Job, payload: Payload) -> Response:

@@ -6,10 +6,10 @@ import hashlib
 import json
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from common import egress
 from common.errors import BadRequest, Fault, InvalidInput, KeyReused, NotFound, Unavailable, Unprocessable
@@ -47,8 +47,9 @@ _MetaKey = Annotated[str, Field(min_length=1, max_length=64)]
 _MetaValue = Annotated[str, Field(max_length=500)]
 
 
-def _callable(url: str) -> str:
-    return egress.check(url)
+def _callable(url: str, info: ValidationInfo) -> str:
+    policy: egress.Policy = (info.context or {}).get("receivers", egress.PUBLIC)
+    return egress.check(url, policy=policy)
 
 
 class Submission(BaseModel):
@@ -86,10 +87,10 @@ class Accepted:
     replayed: bool
 
 
-def read(body: Any) -> Submission:
+def read(services: Services, body: Any) -> Submission:
     """Raises Unprocessable, saying what is wrong where."""
     try:
-        return Submission.model_validate(body)
+        return Submission.model_validate(body, context={"receivers": services.settings.receivers})
     except ValidationError as error:
         raise Unprocessable("The submission is not valid.", faults_of(error)) from None
 
@@ -105,10 +106,12 @@ def read_key(header: str | None) -> str | None:
     return key
 
 
-def submit(services: Services, owner: str, submission: Submission, key: str | None) -> Accepted:
+def submit(
+    services: Services, owner: str, submission: Submission, key: str | None, *, callback_form: str | None = None
+) -> Accepted:
     """Raises Unprocessable (nothing was stored), KeyReused, or Unavailable (stored, and it will run)."""
     task, text = _checked(services, owner, submission)
-    job = _job(services, owner, submission, task, text, key)
+    job = replace(_job(services, owner, submission, task, text, key), callback_form=callback_form)
     job, is_new = services.store.put(job, services.clock())
     if not is_new:
         if job.fingerprint != _fingerprint(submission, text):

@@ -1,40 +1,66 @@
-"""Moves whatever is overdue: messages that were never sent or got lost, dead workers' jobs, delayed jobs whose time comes."""
+"""Moves whatever is overdue: jobs whose message was never sent or got lost, dead workers' jobs, delayed jobs, webhooks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from common.queue import BATCH
+from common.queue import BATCH, Queue, Reminder
+from common.reads import Overdue
 from common.telemetry import logger
 from common.wiring import Services
 
 
 def sweep(services: Services, has_time: Callable[[], bool]) -> int:
-    """Sends a message for every overdue job; returns how many. What it has no time for, the next minute's sweep finds.
+    """Sends a message for everything overdue; returns how many. What it has no time for, the next minute's sweep finds.
 
-    The job's next waking is written before its message is sent, conditionally: of two sweepers one sends, and a sweeper
-    that dies in between leaves a job that is woken again.
+    An item's next waking is written before its message is sent, conditionally: of two sweepers one sends, and a sweeper
+    that dies in between leaves an item that is woken again.
     """
-    sent = 0
-    waiting: list[tuple[str, float]] = []
-    for job_id, wake_at, wakes in services.store.overdue(services.clock()):
+    jobs, deliveries = _Outgoing(services.queue), _Outgoing(services.webhook_queue)
+    for overdue in services.store.overdue(services.clock()):
         if not has_time():
             logger.warning("sweep not finished")
             break
-        job = services.store.wake(job_id, wake_at, wakes, services.clock())
-        if job is None:
-            continue
-        waiting.append((job_id, max(0.0, job.run_at - services.clock())))
-        if len(waiting) == BATCH:
-            sent += _send(services, waiting)
-            waiting = []
-    return sent + _send(services, waiting)
+        if overdue.delivery is None:
+            jobs.add(_job(services, overdue))
+        else:
+            deliveries.add(_delivery(services, overdue.job_id, overdue.delivery, overdue))
+    jobs.send()
+    deliveries.send()
+    return jobs.sent + deliveries.sent
 
 
-def _send(services: Services, waiting: list[tuple[str, float]]) -> int:
-    if not waiting:
-        return 0
-    refused = services.queue.send_all(waiting)
-    if refused:
-        logger.warning("messages refused", refused=refused)
-    return len(waiting) - refused
+def _job(services: Services, overdue: Overdue) -> Reminder | None:
+    now = services.clock()
+    job = services.store.wake(overdue.job_id, overdue.wake_at, overdue.wakes, now)
+    return None if job is None else Reminder(job.id, max(0.0, job.run_at - now))
+
+
+def _delivery(services: Services, job_id: str, delivery_id: str, overdue: Overdue) -> Reminder | None:
+    now = services.clock()
+    found = services.deliveries.wake(job_id, delivery_id, overdue.wake_at, overdue.wakes, now)
+    return None if found is None else Reminder(job_id, max(0.0, found.next_at - now), delivery_id, found.owner)
+
+
+class _Outgoing:
+    """Messages for one queue, sent ten at a time."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.sent = 0
+        self._queue = queue
+        self._waiting: list[Reminder] = []
+
+    def add(self, reminder: Reminder | None) -> None:
+        if reminder is not None:
+            self._waiting.append(reminder)
+        if len(self._waiting) == BATCH:
+            self.send()
+
+    def send(self) -> None:
+        if not self._waiting:
+            return
+        refused = self._queue.send_all(self._waiting)
+        if refused:
+            logger.warning("messages refused", refused=refused)
+        self.sent += len(self._waiting) - refused
+        self._waiting = []

@@ -41,10 +41,14 @@ class Case:
         return next(iter(self.dns.values()))[0]
 
 
-def cases(*expected: str) -> Any:
+def rows(*expected: str) -> list[Case]:
     with TABLE.open(newline="") as file:
-        rows = [Case(**{**row, "dns": json.loads(row["dns"] or "{}")}) for row in csv.DictReader(file)]
-    return [pytest.param(row, id=row.id) for row in rows if not expected or row.expected in expected]
+        found = [Case(**{**row, "dns": json.loads(row["dns"] or "{}")}) for row in csv.DictReader(file)]
+    return [row for row in found if not expected or row.expected in expected]
+
+
+def cases(*expected: str) -> Any:
+    return [pytest.param(row, id=row.id) for row in rows(*expected)]
 
 
 @dataclass
