@@ -23,10 +23,10 @@ LOCKED_GROUPS := common api worker webhooks dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo key keys revoke test lint unit e2e validate bench format lock build deploy clean
+.PHONY: help setup run demo key keys revoke test lint unit e2e validate bench bench-live format lock build deploy clean
 
 help: ## list these commands
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP) ## make the virtual environment (all other commands do it by themselves)
 
@@ -75,6 +75,9 @@ e2e: $(STAMP) ## build the functions and run them on the emulator with their rol
 
 bench: $(STAMP) ## count the AWS calls of a job
 	@$(BIN)/python -m bench.calls
+
+bench-live: $(STAMP) ## time a task's thoughts on their way to a WebSocket
+	@$(BIN)/python -m bench.live
 
 format: $(STAMP) ## rewrite the code in the common style
 	$(BIN)/ruff check --fix .

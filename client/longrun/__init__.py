@@ -5,6 +5,7 @@ from importlib.metadata import version
 from longrun.client import AsyncClient, Client
 from longrun.errors import (
     ApiProblem,
+    ChannelUnavailable,
     Conflict,
     InvalidInput,
     InvalidRequest,
@@ -26,6 +27,7 @@ from longrun.errors import (
 from longrun.models import (
     Document,
     DocumentPage,
+    Event,
     FieldError,
     Health,
     Job,
@@ -38,16 +40,21 @@ from longrun.models import (
     Usage,
 )
 from longrun.retries import Retries
+from longrun.webhooks import Delivery, Endpoint, SigningSecret, Try
 
 __version__ = version("longrun")
 
 __all__ = [
     "ApiProblem",
     "AsyncClient",
+    "ChannelUnavailable",
     "Client",
     "Conflict",
+    "Delivery",
     "Document",
     "DocumentPage",
+    "Endpoint",
+    "Event",
     "FieldError",
     "Health",
     "InvalidInput",
@@ -66,9 +73,11 @@ __all__ = [
     "Progress",
     "RateLimited",
     "Retries",
+    "SigningSecret",
     "Status",
     "Task",
     "TransferFailed",
+    "Try",
     "Unauthorized",
     "Unavailable",
     "UnexpectedAnswer",

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from longrun.errors import InvalidInput
-from longrun.models import Document, DocumentPage, Health, Job, JobPage, Task, TaskList
+from longrun.following import Channel, by_channel, by_polling
+from longrun.models import Document, DocumentPage, Event, Health, Job, JobPage, Task, TaskList
 from longrun.results import result_of
+from longrun.seen import Log
 from longrun.service import Service, encoded, segment
 from longrun.steps import Give, Items, Steps
 from longrun.uploads import JSON, LARGE, upload
 from longrun.waiting import Clock, wait
+from longrun.webhooks import WebhookCalls
 
 R = TypeVar("R")
 
@@ -37,7 +40,7 @@ class SubmitOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class Calls(WebhookCalls):
     """The calls to one service."""
 
     service: Service
@@ -152,6 +155,25 @@ class Calls:
         elif not job.is_final or "result" not in job.model_fields_set:
             job = yield from self.get(job.id)  # It may have ended since, and lists leave results out.
         return (yield from result_of(self.service, job, result_type))
+
+    def events(
+        self,
+        job_id: str,
+        *,
+        after: int = 0,
+        follow: bool = True,
+        channel: Channel | None = None,
+        progress: bool = True,
+    ) -> Items[Event]:
+        """What happens in the job, each numbered event after number `after` once and in order, until the job has ended.
+
+        Lost connections are made again from where they were. The best `channel` that works is taken: "websocket",
+        "sse" (Server-Sent Events) or "poll", unless one is named. `progress` is given too, without a number and only
+        as it changes, unless it is not wanted. With `follow=False` the iteration ends with the log as it is now.
+        Raises NotFound, InvalidInput (no such channel), ChannelUnavailable.
+        """
+        log = Log(self.service, job_id, after, progress=progress)
+        return by_channel(log, channel) if follow else by_polling(log, 0)
 
     def list(
         self, *, status: str | None = None, task: str | None = None, limit: int | None = None, cursor: str | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from longrun import __version__, cli_documents, cli_jobs
+from longrun import __version__, cli_documents, cli_events, cli_jobs, cli_webhooks
 from longrun.cli_errors import MEANINGS, ExitCode, Failure, failure
 from longrun.cli_output import Output
 from longrun.cli_session import Session, session
@@ -72,12 +72,14 @@ def root(
 app.command()(cli_jobs.tasks)
 app.command()(cli_jobs.submit)
 app.command()(cli_jobs.watch)
+app.command()(cli_events.events)
 app.command("list")(cli_jobs.list_jobs)
 app.command()(cli_jobs.show)
 app.command()(cli_jobs.result)
 app.command()(cli_jobs.cancel)
 app.command()(cli_jobs.delete)
 app.add_typer(cli_documents.documents, name="documents")
+app.add_typer(cli_webhooks.webhooks, name="webhooks")
 
 
 @app.command()

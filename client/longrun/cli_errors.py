@@ -5,6 +5,7 @@ from enum import IntEnum
 
 from longrun.errors import (
     ApiProblem,
+    ChannelUnavailable,
     Conflict,
     InvalidRequest,
     JobCancelled,
@@ -54,6 +55,7 @@ EXIT_CODES: tuple[tuple[type[LongrunError], ExitCode], ...] = (
     (Unavailable, ExitCode.UNAVAILABLE),
     (Unreachable, ExitCode.UNAVAILABLE),
     (UnexpectedAnswer, ExitCode.UNAVAILABLE),
+    (ChannelUnavailable, ExitCode.UNAVAILABLE),
     (TransferFailed, ExitCode.UNAVAILABLE),
 )
 

@@ -9,7 +9,7 @@ import typer
 
 from longrun.cli_session import session
 from longrun.cli_text import as_json, as_text, attempt_text, facts, length_text, status_text, time_text
-from longrun.cli_watch import finish
+from longrun.cli_watch import finish, report
 from longrun.models import JobPage, Status
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]
@@ -86,8 +86,12 @@ def submit(
 
 
 def watch(ctx: typer.Context, job_id: JobId) -> None:
-    """Follow a job until it ends, and write its result."""
-    finish(*session(ctx), job_id)
+    """Watch a job live until it ends, and write its result; with --json, a line of JSON for each event."""
+    client, output = session(ctx)
+    if output.machine:
+        report(client, output, job_id)
+    else:
+        finish(client, output, job_id)
 
 
 def list_jobs(

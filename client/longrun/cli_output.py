@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from rich.console import Console
 from rich.json import JSON
 from rich.table import Table
@@ -36,6 +36,10 @@ class Output:
     def document(self, value: Any) -> None:
         """Write one JSON document; of a job and the like, what the service sent."""
         typer.echo(as_json(ANYTHING.dump_python(value, mode="json", exclude_unset=True)))
+
+    def json_line(self, value: BaseModel) -> None:
+        """Write one value as a line of JSON."""
+        typer.echo(value.model_dump_json(exclude_unset=True))
 
     def value(self, value: Any) -> None:
         """Write a job's result: text as it is, everything else as JSON."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from longrun.models import Job
+from longrun.models import Event, Job
 
 STYLES = {
     "pending": "dim",
@@ -76,11 +76,6 @@ def progress_text(job: Job) -> str:
     return _joined(percent, count_text(job), _message(job))
 
 
-def change_text(job: Job) -> str:
-    """One line about a change, for example `running  40%  reading page 2 of 5  attempt 2 of 3`."""
-    return _joined(job.status, progress_text(job), again_text(job))
-
-
 def remark_text(job: Job) -> str:
     """What stands behind the bar: what the task says, and the attempt when it is not the first."""
     return _joined(_message(job), again_text(job))
@@ -89,6 +84,28 @@ def remark_text(job: Job) -> str:
 def again_text(job: Job) -> str:
     """The attempt when it is not the first."""
     return f"attempt {attempt_text(job)}" if job.attempt > 1 else ""
+
+
+def event_text(event: Event) -> str:
+    """What happened, on one line."""
+    return _joined(*map(_on_one_line, _parts(event)))
+
+
+def call_text(event: Event) -> str:
+    """For example `search({"query": "tides"})`."""
+    return f"{event.data.get('name')}({_compact(event.data.get('arguments', event.data.get('json')))})"
+
+
+def result_text(event: Event) -> str:
+    """What a tool gave back."""
+    result = event.data.get("result", event.data.get("json"))
+    return result if isinstance(result, str) else _compact(result)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text on one line, and no longer than `most` characters."""
+    line = _on_one_line(text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def facts(job: Job) -> Iterator[tuple[str, str | Text]]:
@@ -119,9 +136,42 @@ def facts(job: Job) -> Iterator[tuple[str, str | Text]]:
         yield "result", as_text(job.result)
 
 
+def _parts(event: Event) -> tuple[str, ...]:
+    """What an event says; of one that we do not know, all of it."""
+    data = event.data
+    parts: tuple[str, ...] = (_compact(data),)
+    match event.type:
+        case "status":
+            error = data.get("error")
+            why = f"{error.get('type')}: {error.get('message')}" if isinstance(error, dict) else ""
+            parts = str(data.get("status", "")), f"attempt {data.get('attempt')}", why
+        case "thought" | "output" if "text" in data:
+            parts = (str(data["text"]),)
+        case "log":
+            rest = {name: value for name, value in data.items() if name != "message"}
+            parts = str(data.get("message", "")), _compact(rest) if rest else ""
+        case "tool_call":
+            parts = (call_text(event),)
+        case "tool_result":
+            parts = (f"{data.get('name')} → {result_text(event)}",)
+        case "progress":
+            percent = data.get("percent")
+            count = "/".join(str(data[name]) for name in ("current", "total") if data.get(name) is not None)
+            parts = "" if percent is None else f"{percent}%", count, str(data.get("message") or "")
+    return parts
+
+
 def _message(job: Job) -> str:
     """What the task says, on one line."""
-    return " ".join(job.progress.message.split()) if job.progress and job.progress.message else ""
+    return _on_one_line(job.progress.message) if job.progress and job.progress.message else ""
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _joined(*parts: str) -> str:

@@ -1,27 +1,26 @@
-"""Waiting for a job at a terminal: a live bar, or a line for each change where there is no terminal."""
+"""Watching a job from the command line: a live view at a terminal, else a line for each event, or JSON for machines."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
-from rich.progress import Task as Bar
-from rich.table import Column
-from rich.text import Text
+from rich.live import Live
 
-from longrun.calls import OnChange
 from longrun.cli_errors import ExitCode, interrupted
+from longrun.cli_live import View
 from longrun.cli_output import Output
-from longrun.cli_text import attempt_text, change_text, cleaned, count_text, length_text, remark_text
+from longrun.cli_text import attempt_text, event_text, length_text
 from longrun.client import Client
 from longrun.errors import RateLimited, Unavailable, Unreachable
-from longrun.models import Job, Status
+from longrun.models import Event, Job, Status
+
+Show = Callable[[Event], None]
 
 
 def finish(client: Client, output: Output, job_id: str) -> None:
-    """Wait for the job and write its result. Raises JobFailed, JobCancelled; exits with 130 on Ctrl-C."""
-    job = follow(client, output, job_id)
+    """Follow the job and write its result. Raises JobFailed, JobCancelled; exits with 130 on Ctrl-C."""
+    with resumable(output, job_id):
+        job = client.wait(job_id) if output.machine else follow(client, output, job_id)
     if output.machine and job.status != Status.COMPLETED:
         output.document(job)  # Machines get the job however it ended; why it did goes to stderr.
     result = client.result(job)
@@ -32,11 +31,29 @@ def finish(client: Client, output: Output, job_id: str) -> None:
         output.value(result)
 
 
+def report(client: Client, output: Output, job_id: str) -> None:
+    """Write each event as a line of JSON, until the job ends. Raises JobFailed, JobCancelled."""
+    with resumable(output, job_id):
+        for event in client.events(job_id):
+            output.json_line(event)
+        job = client.wait(job_id)
+    if job.status != Status.COMPLETED:
+        client.result(job)
+
+
 def follow(client: Client, output: Output, job_id: str) -> Job:
-    """The job once it has ended, its progress shown on the way."""
+    """The job once it has ended, what happens in it shown on the way."""
+    with watching(output, client.get(job_id)) as show:
+        for event in client.events(job_id):
+            show(event)
+    return client.wait(job_id)
+
+
+@contextmanager
+def resumable(output: Output, job_id: str) -> Iterator[None]:
+    """Says how to go on when watching is interrupted, by Ctrl-C or because the service is not there."""
     try:
-        with watching(output) as on_change:
-            return client.wait(job_id, on_change=on_change)
+        yield
     except KeyboardInterrupt:
         output.failure(interrupted(job_id))
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -46,56 +63,40 @@ def follow(client: Client, output: Output, job_id: str) -> Job:
 
 
 @contextmanager
-def watching(output: Output) -> Iterator[OnChange | None]:
-    """What to call with a job that has changed; `None` for machines, which see only its end."""
-    if output.machine:
-        yield None
-    elif output.err.is_terminal:
-        with _live(output.err) as show:
-            yield show
+def watching(output: Output, job: Job) -> Iterator[Show]:
+    """What to call with each event of the job."""
+    if output.err.is_terminal:
+        view = View(job)
+        with Live(view, console=output.err, transient=True, refresh_per_second=8):
+            yield view.show
     else:
-        yield lambda job: output.note(change_text(job))
+        lines = Lines(output)
+        yield lines.show
+        lines.finish_output()
 
 
-@contextmanager
-def _live(console: Console) -> Iterator[OnChange]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
-        TextColumn("{task.fields[count]}", markup=False),
-        _Elapsed(),
-        TextColumn("{task.fields[message]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
-    )
-    with Progress(*columns, console=console, transient=True) as bars:
-        bar = bars.add_task("asking", total=None, count="", message="", job=None)
+class Lines:
+    """A line for each event; streamed text by its own lines, not by the pieces that it came in."""
 
-        def show(job: Job) -> None:
-            done, total = _share(job)
-            bars.update(
-                bar,
-                description=cleaned(f"{job.task} {job.status}"),
-                completed=done,
-                total=total,
-                count=count_text(job) or (f"{done:g}%" if total else ""),
-                message=cleaned(remark_text(job)),
-                job=job,
-            )
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._text = ""
 
-        yield show
+    def show(self, event: Event) -> None:
+        """Write what is complete now."""
+        if event.type == "output" and list(event.data) == ["text"]:
+            *lines, self._text = (self._text + str(event.data["text"])).split("\n")
+            for line in lines:
+                self._write("output", line)
+        else:
+            self.finish_output()
+            self._write(event.type, event_text(event))
 
+    def finish_output(self) -> None:
+        """Write what is left of streamed text."""
+        text, self._text = self._text, ""
+        if text:
+            self._write("output", text)
 
-class _Elapsed(ProgressColumn):
-    def render(self, task: Bar) -> Text:
-        job: Job | None = task.fields["job"]
-        return Text(length_text(job) if job else "", "dim")
-
-
-def _share(job: Job) -> tuple[float, float | None]:
-    """How much is done, of how much; of `None` when nobody knows, which makes the bar pulse."""
-    said = job.progress
-    if said is not None and said.percent is not None:
-        return said.percent, 100
-    if said is not None and said.current is not None and said.total:
-        return said.current, said.total
-    return 0, None
+    def _write(self, kind: str, text: str) -> None:
+        self._output.note(f"{kind:<11}  {text}".rstrip())

@@ -86,6 +86,7 @@ class Client(Blocking):
     get = blocking(Calls.get)
     wait = blocking(Calls.wait)
     result = blocking(Calls.result)
+    events = blocking_iterator(Calls.events)
     list = blocking(Calls.list)
     jobs = blocking_iterator(Calls.jobs)
     cancel = blocking(Calls.cancel)
@@ -97,10 +98,17 @@ class Client(Blocking):
     documents = blocking_iterator(Calls.documents)
     delete_document = blocking(Calls.delete_document)
     health = blocking(Calls.health)
+    webhook = blocking(Calls.webhook)
+    set_webhook = blocking(Calls.set_webhook)
+    remove_webhook = blocking(Calls.remove_webhook)
+    rotate_webhook_secret = blocking(Calls.rotate_webhook_secret)
+    deliveries = blocking(Calls.deliveries)
+    undelivered = blocking_iterator(Calls.undelivered)
+    redeliver = blocking(Calls.redeliver)
 
 
 class AsyncClient(Awaiting):
-    """The same for asyncio: every call is awaited, `jobs` and `documents` are iterated with `async for`.
+    """The same for asyncio: calls are awaited; `events`, `jobs`, `documents`, `undelivered` are iterated with `async for`.
 
         async with AsyncClient("https://jobs.example.com", api_key="…") as longrun:
             print(await longrun.run("research", {"query": "tides"}))
@@ -152,6 +160,7 @@ class AsyncClient(Awaiting):
     get = awaiting(Calls.get)
     wait = awaiting(Calls.wait)
     result = awaiting(Calls.result)
+    events = awaiting_iterator(Calls.events)
     list = awaiting(Calls.list)
     jobs = awaiting_iterator(Calls.jobs)
     cancel = awaiting(Calls.cancel)
@@ -163,3 +172,10 @@ class AsyncClient(Awaiting):
     documents = awaiting_iterator(Calls.documents)
     delete_document = awaiting(Calls.delete_document)
     health = awaiting(Calls.health)
+    webhook = awaiting(Calls.webhook)
+    set_webhook = awaiting(Calls.set_webhook)
+    remove_webhook = awaiting(Calls.remove_webhook)
+    rotate_webhook_secret = awaiting(Calls.rotate_webhook_secret)
+    deliveries = awaiting(Calls.deliveries)
+    undelivered = awaiting_iterator(Calls.undelivered)
+    redeliver = awaiting(Calls.redeliver)

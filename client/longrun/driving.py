@@ -3,13 +3,14 @@
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar
 
 import httpx
 
 from longrun.calls import Calls
-from longrun.steps import Done, Give, Items, Outcome, Send, Sleep, Step, Steps, advance
+from longrun.lines import AwaitingLine, BlockingLine
+from longrun.steps import Done, Give, Items, LineStep, Outcome, Send, Sleep, Step, Steps, advance
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,12 +32,14 @@ class Blocking:
             return step.value
 
     def _iterate(self, items: Items[T]) -> Iterator[T]:
-        with closing(items):
+        with closing(items), BlockingLine(self._open, self._timeout) as line:
             step = advance(items)
             while not isinstance(step, Done):
                 if isinstance(step, Give):
                     yield step.item
                     step = advance(items)
+                elif isinstance(step, LineStep):
+                    step = advance(items, line.perform(step))
                 else:
                     step = advance(items, self._perform(step))
 
@@ -50,6 +53,9 @@ class Blocking:
             return self._http.request(**_as_httpx(request, self._timeout))
         except httpx.RequestError as error:
             return error
+
+    def _open(self, request: Send) -> AbstractContextManager[httpx.Response]:
+        return self._http.stream(**_as_httpx(request, self._timeout))
 
 
 class Awaiting:
@@ -69,13 +75,16 @@ class Awaiting:
 
     async def _iterate(self, items: Items[T]) -> AsyncIterator[T]:
         with closing(items):
-            step = advance(items)
-            while not isinstance(step, Done):
-                if isinstance(step, Give):
-                    yield step.item
-                    step = advance(items)
-                else:
-                    step = advance(items, await self._perform(step))
+            async with AwaitingLine(self._open, self._timeout) as line:
+                step = advance(items)
+                while not isinstance(step, Done):
+                    if isinstance(step, Give):
+                        yield step.item
+                        step = advance(items)
+                    elif isinstance(step, LineStep):
+                        step = advance(items, await line.perform(step))
+                    else:
+                        step = advance(items, await self._perform(step))
 
     async def _perform(self, step: Step) -> object:
         if isinstance(step, Send):
@@ -88,6 +97,9 @@ class Awaiting:
             return await self._http.request(**_as_httpx(request, self._timeout))
         except httpx.RequestError as error:
             return error
+
+    def _open(self, request: Send) -> AbstractAsyncContextManager[httpx.Response]:
+        return self._http.stream(**_as_httpx(request, self._timeout))
 
 
 # The four below make a client's method of a call. They are functions, not a descriptor, because only so do type

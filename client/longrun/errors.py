@@ -4,6 +4,7 @@ LongrunError
 ├── InvalidInput            what was asked cannot be sent; nothing was (also a ValueError)
 ├── Unreachable             no answer came, in any of the tries
 ├── UnexpectedAnswer        something answered, but not as Longrun does
+├── ChannelUnavailable      the channel that was asked for cannot be had, see `reason`
 ├── TransferFailed          the storage behind an upload or download link refused
 ├── ApiProblem              the service answered with an error (RFC 9457)
 │   ├── InvalidRequest      400, 413, 415, 422: see `errors` for what is wrong where
@@ -52,6 +53,17 @@ class UnexpectedAnswer(LongrunError):
 
     def __str__(self) -> str:
         return f"{self.request} was not answered as Longrun does: {self.reason}"
+
+
+class ChannelUnavailable(LongrunError):
+    """Events cannot be read by the channel that was asked for; without naming one, the best that works is taken."""
+
+    def __init__(self, channel: str, reason: str) -> None:
+        super().__init__(channel, reason)
+        self.channel, self.reason = channel, reason
+
+    def __str__(self) -> str:
+        return f"events cannot be read by {self.channel}: {self.reason}"
 
 
 class TransferFailed(LongrunError):

@@ -91,6 +91,42 @@ class Job(Value):
         return self.status in FINAL
 
 
+class Event(Value):
+    """Something that happened in a job; `seq` counts from 1 without gaps, and is `None` for progress, which is not kept.
+
+    `type` is `status`, `log`, `thought`, `tool_call`, `tool_result`, `output`, `usage`, `progress` or what a newer
+    server adds; `data` is its own.
+    """
+
+    seq: int | None = None
+    at: AwareDatetime
+    type: str
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class EventPage(Value):
+    """Some of a job's events; there are more while the last one's number is not `last_event`, or the job not `final`."""
+
+    events: tuple[Event, ...]
+    last_event: int
+    final: bool
+    progress: Event | None = None
+
+
+class EventsEnd(Value):
+    """How a job ended, and its last event's number."""
+
+    status: str
+    last_event: int
+
+
+class LiveTicket(Value):
+    """What opens a WebSocket, and where; `url` is `None` where the service has none."""
+
+    ticket: str = Field(repr=False)
+    url: str | None = None
+
+
 class JobPage(Value):
     """Some jobs, newest first; `next_cursor` asks for the ones after them and is `None` at the end."""
 

@@ -65,12 +65,51 @@ class Done(Generic[T_co]):
     value: T_co
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open a line to the service, in place of the one that this call has: an answer that goes on, or a WebSocket.
+
+    It yields the `httpx.Response` (read to its end if it is no success), `None` for a WebSocket, or what cut it.
+    """
+
+    request: Send
+    websocket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """The next piece of the line: bytes of the answer, a WebSocket's message, `None` after so many seconds of silence,
+    or what cut it. An answer's silence is a cut, after the time that its request allows.
+    """
+
+    seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send a message on the WebSocket. It yields `None`, or what cut the line."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The line is gone; `ended` if the service closed it in due form."""
+
+    reason: str
+    ended: bool = False
+
+
 Outcome: TypeAlias = httpx.Response | httpx.RequestError
 Step: TypeAlias = Send | Sleep | Tell
+#: Only calls that give items have a line.
+LineStep: TypeAlias = Open | Hear | Say
 #: A call that ends with one value.
 Steps: TypeAlias = Generator[Step, Any, T]
 #: A call that gives items one by one.
-Items: TypeAlias = Generator[Step | Give[T], Any, None]
+Items: TypeAlias = Generator[Step | LineStep | Give[T], Any, None]
+#: A part of such a call that ends with why it cannot go on, or with `None` when all has been given.
+Reading: TypeAlias = Generator[Step | LineStep | Give[T], Any, str | None]
 
 
 def send(request: Send) -> Steps[Outcome]:

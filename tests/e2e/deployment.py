@@ -18,6 +18,7 @@ import httpx
 
 from common.keys import Keys
 from dev.emulator import REGION, ROOT_KEY, ROOT_SECRET, Emulator
+from dev.live import correct_addresses, live_url
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / ".aws-sam" / "e2e"
@@ -45,6 +46,11 @@ class Deployment:
     @property
     def url(self) -> str:
         return f"{self.emulator.url}/_aws/execute-api/{self.outputs['ApiId']}"
+
+    @property
+    def live_url(self) -> str:
+        """Where WebSockets connect."""
+        return live_url(self.emulator, self.outputs)
 
     def key(self, owner: str) -> str:
         """A new API key."""
@@ -85,6 +91,7 @@ def deploy(template: Path, emulator: Emulator) -> Deployment:
             if each["ResourceType"] == "AWS::Lambda::Function"
         },
     )
+    correct_addresses(emulator, deployment.outputs, deployment.functions.values())
     correct_concurrency(emulator)
     allow_batches(deployment)
     # It refuses what comes without TLS, and the emulator has none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from common.jobs import Job
 from common.tasks import Registry, _defined
 from common.wiring import Services
 from functions.worker.supervision import Pace
+from tests.conftest import Clock
 
 #: The worker's rhythm, faster: the real one needs no more to be waited for than what is tested.
 FAST = Pace(progress=0.05, contact=0.05, renewal=0.1, patience=0.1, grace=0.4)
@@ -46,3 +48,18 @@ def run(registry: Registry, real_time: Services, make_worker: Any, make_job: Any
         return found
 
     return run_one
+
+
+@pytest.fixture
+def while_waiting(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> dict[float, Callable[[], object]]:
+    """What happens at which second of a wait; sleeping moves the clock."""
+    events: dict[float, Callable[[], object]] = {}
+    started = clock()
+
+    async def sleep(seconds: float) -> None:
+        clock.advance(seconds)
+        for moment in sorted(moment for moment in events if started + moment <= clock()):
+            events.pop(moment)()
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return events

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -11,21 +10,6 @@ import pytest
 from common.jobs import Job, Progress, Report
 from common.wiring import Services
 from tests.conftest import Api, Clock, Worker
-
-
-@pytest.fixture
-def while_waiting(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> dict[float, Callable[[], object]]:
-    """What happens at which second of a wait; sleeping moves the clock."""
-    events: dict[float, Callable[[], object]] = {}
-    started = clock()
-
-    async def sleep(seconds: float) -> None:
-        clock.advance(seconds)
-        for moment in sorted(moment for moment in events if started + moment <= clock()):
-            events.pop(moment)()
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    return events
 
 
 def test_a_wait_ends_with_its_time(api: Api, clock: Clock, while_waiting: Any, calls: list[Any]) -> None:

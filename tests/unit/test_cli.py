@@ -17,13 +17,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from longrun import Client, Job
+from longrun import Client, Event, Job
 from longrun.cli import app, split_globals
 from longrun.cli_documents import document_ids
+from longrun.cli_live import View
 from longrun.cli_output import Output
 from longrun.cli_watch import watching
 from tests.unit.test_client_service import Reply, ScriptedService, job_view, problem
 
+EVENTS = "GET /jobs/j1/events"
 #: No waiting between tries or polls.
 AT_ONCE = {"Retry-After": "0"}
 Run = Callable[..., Result]
@@ -45,6 +47,36 @@ def run(service: ScriptedService, monkeypatch: pytest.MonkeyPatch) -> Run:
         return runner.invoke(app, list(arguments), catch_exceptions=False, **options)
 
     return run
+
+
+def event(kind: str, seq: int | None = None, /, **data: Any) -> dict[str, Any]:
+    """An event as the service shows it."""
+    number = {} if seq is None else {"seq": seq}
+    return number | {"at": "2026-01-31T12:00:00Z", "type": kind, "data": data}
+
+
+def sse(*events: dict[str, Any], status: str | None = None) -> Reply:
+    """An answer of Server-Sent Events; with a status, the last of its job."""
+    names = ["" if "seq" in one else "event: progress\n" for one in events]
+    text = "".join(f"{name}data: {json.dumps(one)}\n\n" for name, one in zip(names, events, strict=True))
+    last = max([one["seq"] for one in events if "seq" in one], default=0)
+    if status is not None:
+        text += f"event: end\ndata: {json.dumps({'status': status, 'last_event': last})}\n\n"
+    return Reply(200, text.encode(), {"Content-Type": "text/event-stream"})
+
+
+CONVERSATION = (
+    event("status", 1, status="running", attempt=1),
+    event("thought", 2, text="hm\x1b[2J,\ntides"),
+    event("tool_call", 3, name="search", arguments={"q": "tides"}, id=None),
+    event("tool_result", 4, name="search", result="found [1]", id=None),
+    event("output", 5, text="Hel"),
+    event("output", 6, text="lo\nwor"),
+    event("output", 7, text="ld"),
+    event("log", 8, message="done", pages=3),
+    event("strange", 9, new=True),
+    event("status", 10, status="pending", attempt=1, error={"type": "Timeout", "message": "slow"}),
+)
 
 
 def error_of(result: Result) -> dict[str, Any]:
@@ -111,36 +143,87 @@ def test_global_options_may_stand_anywhere() -> None:
 
 def test_submit_and_wait_writes_the_result_alone(service: ScriptedService, run: Run) -> None:
     service.on("POST /jobs", Reply(202, job_view()))
-    going = job_view("running", progress={"percent": 40, "current": 2, "total": 5, "message": "page [2] of 5"})
-    service.on("GET /jobs/j1", Reply(200, going, AT_ONCE), job_view("completed", result={"answer": "ü"}))
+    service.on("GET /jobs/j1", job_view("running"), job_view("completed", result={"answer": "ü"}))
+    told = event("progress", percent=40, current=2, total=5, message="page [2] of 5")
+    service.on(EVENTS, sse(event("status", 1, status="running", attempt=1), told, status="completed"))
     done = run("submit", "research", "--wait")
     assert done.exit_code == 0
     assert json.loads(done.stdout) == {"answer": "ü"}
-    assert done.stderr.splitlines()[1:3] == ["running  40%  2/5  page [2] of 5", "completed"]
+    assert [line.split() for line in done.stderr.splitlines()[1:3]] == [
+        ["status", "running", "attempt", "1"],
+        ["progress", "40%", "2/5", "page", "[2]", "of", "5"],
+    ]
 
 
-def test_watch_for_machines_is_one_document_and_silence(service: ScriptedService, run: Run) -> None:
+def test_waiting_for_machines_is_one_document_and_silence(service: ScriptedService, run: Run) -> None:
+    service.on("POST /jobs", Reply(202, job_view()))
     service.on("GET /jobs/j1", Reply(200, job_view("running"), AT_ONCE), job_view("completed", result=[1]))
-    done = run("--json", "watch", "j1")
+    done = run("--json", "submit", "research", "--wait")
     assert (done.exit_code, done.stderr) == (0, "")
     assert json.loads(done.stdout)["result"] == [1]
-    assert service.seen[0].query == {"wait": "20"}, "machines need no small steps"
+    assert service.asked("GET /jobs/j1")[0].query == {"wait": "20"}, "machines need no small steps"
 
 
-def test_watch_for_machines_has_a_large_result_in_its_document(service: ScriptedService, run: Run) -> None:
+def test_watch_is_a_line_for_each_event_and_not_for_each_piece_of_text(service: ScriptedService, run: Run) -> None:
+    service.on("GET /jobs/j1", job_view("running"), job_view("completed", result="the end"))
+    service.on(EVENTS, sse(*CONVERSATION, status="completed"))
+    done = run("watch", "j1")
+    assert (done.exit_code, done.stdout) == (0, "the end\n")
+    assert done.stderr.splitlines()[:-1] == [
+        "status       running  attempt 1",
+        "thought      hm\ufffd[2J, tides",
+        'tool_call    search({"q": "tides"})',
+        "tool_result  search → found [1]",
+        "output       Hello",
+        "output       world",
+        'log          done  {"pages": 3}',
+        'strange      {"new": true}',
+        "status       pending  attempt 1  Timeout: slow",
+    ]
+
+
+def test_watch_for_machines_is_a_line_of_json_for_each_event(service: ScriptedService, run: Run) -> None:
+    service.on("GET /jobs/j1", job_view("completed", result="the end"))
+    service.on(EVENTS, sse(*CONVERSATION, status="completed"))
+    done = run("watch", "j1", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == list(CONVERSATION)
+    service.on("GET /jobs/j1", job_view("failed", error={"type": "TypeError", "message": "oops", "attempt": 1}))
+    done = run("watch", "j1", "--json")
+    assert (done.exit_code, error_of(done)["type"]) == (1, "JobFailed")
+
+
+def test_the_log_is_printed_as_it_is_now_or_followed(service: ScriptedService, run: Run) -> None:
+    numbered = [one for one in CONVERSATION if "seq" in one]
+    service.on(EVENTS, {"events": numbered, "last_event": len(numbered), "final": False})
+    done = run("events", "j1", "--after", "1")
+    lines = done.stdout.splitlines()
+    assert lines[1] == '    3  2026-01-31 12:00:00Z  tool_call    search({"q": "tides"})'
+    assert service.asked(EVENTS)[0].query["after"] == "1"
+    found = run("events", "j1", "--json").stdout.splitlines()
+    assert [json.loads(line) for line in found] == numbered
+    service.on(EVENTS, sse(*CONVERSATION, status="failed"))
+    assert len(run("events", "j1", "--follow").stdout.splitlines()) == len(numbered)
+    assert run("events", "j2").exit_code == 4
+
+
+def test_waiting_for_machines_has_a_large_result_in_its_document(service: ScriptedService, run: Run) -> None:
+    service.on("POST /jobs", Reply(202, job_view()))
     service.on("GET /jobs/j1", job_view("completed", result_link="/jobs/j1/result"))
     service.on("GET /jobs/j1/result", Reply(303, headers={"Location": "/stored"}))
     service.on("GET /stored", Reply(200, {"large": True}))
-    assert json.loads(run("watch", "j1", "--json").stdout)["result"] == {"large": True}
+    assert json.loads(run("submit", "research", "--wait", "--json").stdout)["result"] == {"large": True}
 
 
 def test_a_failed_job_is_1_and_says_why(service: ScriptedService, run: Run) -> None:
     error = {"type": "TaskTimeout", "message": "Task timed out after 300 s", "retryable": False, "attempt": 2}
     service.on("GET /jobs/j1", job_view("failed", error=error))
+    service.on(EVENTS, sse(status="failed"))
+    service.on("POST /jobs", Reply(202, job_view()))
     done = run("watch", "j1")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "job j1 failed: TaskTimeout: Task timed out after 300 s (attempt 2)" in done.stderr
-    done = run("watch", "j1", "--json")
+    done = run("submit", "research", "--wait", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["error"] == error
     assert (error_of(done)["type"], error_of(done)["job_id"]) == ("JobFailed", "j1")
@@ -148,6 +231,7 @@ def test_a_failed_job_is_1_and_says_why(service: ScriptedService, run: Run) -> N
 
 def test_a_cancelled_job_is_3(service: ScriptedService, run: Run) -> None:
     service.on("GET /jobs/j1", job_view("cancelled"))
+    service.on(EVENTS, sse(status="cancelled"))
     done = run("watch", "j1")
     assert (done.exit_code, done.stdout) == (3, "")
     assert "job j1 was cancelled" in done.stderr
@@ -332,23 +416,48 @@ def test_help_explains_the_exit_codes(run: Run) -> None:
     assert "secret-key" not in said
 
 
-def test_progress_is_a_live_bar_on_a_terminal() -> None:
+def test_a_job_is_watched_live_on_a_terminal() -> None:
     screen = io.StringIO()
-    terminal = Console(file=screen, force_terminal=True, width=150)
-    with watching(Output(False, Console(file=io.StringIO()), terminal)) as on_change:
-        assert on_change is not None
-        for percent in (None, 40):
-            progress = {"percent": percent, "current": 2, "total": 5, "message": "page [2]\x1b[2J"}
-            on_change(Job.model_validate(job_view("running", attempt=2, progress=progress)))
-    shown = screen.getvalue()
-    assert "research running" in shown
-    assert "2/5" in shown
-    assert "page [2]\ufffd[2J  attempt 2 of 3" in shown
+    terminal = Console(file=screen, force_terminal=True, width=100, height=40)
+    job = Job.model_validate(job_view("pending", attempt=0, started_at=None))
+    with watching(Output(False, Console(file=io.StringIO()), terminal), job) as show:
+        for one in CONVERSATION[:-1]:
+            show(Event.model_validate(one))
+        show(Event.model_validate(event("status", 11, status="running", attempt=2)))
+        show(Event.model_validate(event("progress", percent=40, current=2, total=5, message="page [2]\x1b[2J")))
+        show(Event.model_validate(event("tool_call", 12, name="fetch", arguments={"url": "x" * 300})))
+        show(Event.model_validate(event("output", 13, text="\n".join(f"line {n}" for n in range(20)))))
+    last = screen.getvalue().rpartition("research running")[2]
+    assert "2/5" in last
+    assert "page [2]\ufffd[2J  attempt 2 of 3" in last
+    assert "… fetch(" in last
+    assert "tides" not in last, "that was the first attempt's"
+    assert "line 19" in last
+    assert "line 5" not in last
+
+
+def test_the_view_shows_thoughts_and_tools_in_short_and_lets_nothing_steer_the_terminal() -> None:
+    view = View(Job.model_validate(job_view("running")))
+    for one in CONVERSATION[:-1]:
+        view.show(Event.model_validate(one))
+    view.show(Event.model_validate(event("tool_result", 12, name="lost", result="x")))
+    view.show(Event.model_validate(event("tool_call", 13, name="read", arguments={"id": 7}, id="7")))
+    console = Console(file=io.StringIO(), width=60, record=True)
+    console.print(view)
+    shown = console.export_text()
+    assert "hm\ufffd[2J, tides" in shown
+    assert '✓ search({"q": "tides"}) → found [1]' in shown
+    assert '… read({"id": 7})' in shown
+    assert "│ Hello" in shown
+    assert "│ world" in shown
+    assert "\x1b" not in shown
 
 
 def test_ctrl_c_says_that_the_job_goes_on(service: ScriptedService) -> None:
     never = threading.Event()
-    service.on("GET /jobs/j1", Reply(200, job_view("running"), AT_ONCE), Reply(hold=never, drop=True))
+    service.on("GET /jobs/j1", job_view("running"))
+    # An answer that ends, as if nothing else had happened, and one that never comes.
+    service.on(EVENTS, sse(event("status", 1, status="running", attempt=1)), Reply(hold=never, drop=True))
     environment = os.environ | {"LONGRUN_URL": service.url}
     code = "from longrun.cli import main; main()"
     watching = subprocess.Popen(
