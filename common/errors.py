@@ -10,6 +10,7 @@
     │   │   └── InvalidTransition  …because of the job's status
     │   ├── TooLarge               over a size limit
     │   ├── UnsupportedMediaType   a content type or encoding that is not read
+    │   ├── QuotaExceeded          more than the owner may; says of what, and when there is room again
     │   └── Unprocessable          well formed, but wrong; `errors` says where
     │       └── KeyReused          an idempotency key that belongs to another payload
     ├── Unavailable                a part that is needed does not answer; safe to try again (503)
@@ -21,7 +22,10 @@
         ├── Permanent              trying again cannot help
         │   ├── InvalidInput       the stored input does not fit the task (any more)
         │   ├── BudgetExceeded     the job has used more tokens or money than it may
-        │   └── ResultNotStorable  the returned value is not JSON, or too large
+        │   ├── ResultNotStorable  the returned value is not JSON, or too large
+        │   ├── StepReused         two steps of one run have the same name and key
+        │   ├── StepMismatch       the task has changed, and what was recorded of the job does not fit it
+        │   └── NoAnswer           nobody answered in time
         ├── TaskTimeout            the time limit passed
         ├── WorkerLost             the worker died, the last attempt included
         └── DeadLettered           no worker could handle the job's message at all
@@ -98,6 +102,17 @@ class UnsupportedMediaType(Refused):
     """Unsupported media type"""
 
 
+class QuotaExceeded(Refused):
+    """More than this owner may"""
+
+    def __init__(self, detail: str = "", *, quota: str = "", limit: int = 0, retry_after: int = 1) -> None:
+        """`quota` names what there is too much of, `limit` says how much is allowed; `retry_after` is seconds."""
+        super().__init__(detail)
+        self.quota = quota
+        self.limit = limit
+        self.retry_after = retry_after
+
+
 class Unprocessable(Refused):
     """The request is well formed but wrong"""
 
@@ -161,6 +176,18 @@ class BudgetExceeded(Permanent):
 
 class ResultNotStorable(Permanent):
     """What the task returned cannot be stored as JSON"""
+
+
+class StepReused(Permanent):
+    """Two steps have the same name; tell them apart by key="""
+
+
+class StepMismatch(Permanent):
+    """The task has changed, and the job's finished steps do not fit it"""
+
+
+class NoAnswer(Permanent):
+    """Nobody answered in time"""
 
 
 class TaskTimeout(TaskError):

@@ -90,8 +90,24 @@ class Update:
         self._sets.append(f"{self._name(mapping)}.{self._name(key)} = {self._name(counter)} + {self._value(1)}")
         return self
 
+    def put_from(self, mapping: str, key: str, attribute: str) -> Update:
+        """mapping[key] = what the attribute is before the write."""
+        self._sets.append(f"{self._name(mapping)}.{self._name(key)} = {self._name(attribute)}")
+        return self
+
+    def copy(self, to: str, attribute: str, plus: int = 0) -> Update:
+        """to = attribute + plus, as the attribute is before the write."""
+        added = f" + {self._value(plus)}" if plus else ""
+        self._sets.append(f"{self._name(to)} = {self._name(attribute)}{added}")
+        return self
+
     def remove(self, *attributes: str) -> Update:
         self._removes += [self._name(attribute) for attribute in attributes]
+        return self
+
+    def remove_from(self, mapping: str, key: str) -> Update:
+        """Without mapping[key]."""
+        self._removes.append(f"{self._name(mapping)}.{self._name(key)}")
         return self
 
     def arguments(self, when: ConditionBase) -> dict[str, Any]:

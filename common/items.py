@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,13 +10,24 @@ from typing import Any
 
 from common.events import Event, page_text
 from common.expressions import from_item, to_item
-from common.jobs import MAX_LIFE, Change, Failure, Job, Payload, Progress, Status
+from common.jobs import MAX_LIFE, Change, Failure, Job, Payload, Priority, Progress, Status, Wait, WaitKind
+from common.steps import Step
 from common.usage import Budget, Usage
 
 #: Partitions of the index of unfinished items.
 SHARDS = 4
 
-_TIMES = ("created_at", "updated_at", "started_at", "finished_at", "run_at", "lease_until", "wake_at", "watched_until")
+_TIMES = (
+    "created_at",
+    "updated_at",
+    "started_at",
+    "finished_at",
+    "run_at",
+    "lease_until",
+    "wake_at",
+    "watched_until",
+    "ran",
+)
 
 
 def job_item(job: Job) -> dict[str, Any]:
@@ -28,6 +40,8 @@ def job_item(job: Job) -> dict[str, Any]:
         "cancel_requested": job.cancel_requested or None,
         "history": {job.token: {"at": ms(job.created_at), "status": job.status}},
         "seqs": {job.token: 1},
+        "attempts": {job.token: job.attempt},
+        "waits": None,
     }
     del values["id"]
     return to_item(values | {name: ms(values[name]) for name in _TIMES if values[name] is not None})
@@ -49,12 +63,14 @@ def page_item(job: Job, page: Sequence[Event], last: int, now: float) -> dict[st
 
 def item_job(item: dict[str, Any]) -> Job:
     row = with_seconds(from_item(item))
-    seqs = row.pop("seqs")
+    seqs, attempts = row.pop("seqs"), row.pop("attempts")
     changes = [
         Change(
             seq=seqs[token],
             at=change.pop("at") / 1000,
             status=Status(change.pop("status")),
+            attempt=attempts[token],
+            token=token,
             detail=change,
         )
         for token, change in row.pop("history").items()
@@ -68,11 +84,64 @@ def item_job(item: dict[str, Any]) -> Job:
         input=Payload(**row.pop("input")),
         result=Payload(**result) if (result := row.pop("result", None)) else None,
         error=Failure(**error) if (error := row.pop("error", None)) else None,
-        progress=Progress(**progress) if (progress := row.pop("progress", None)) else None,
+        progress=_progress(row.pop("progress", None), row["attempt"]),
         usage=Usage(**row.pop("usage", {})),
         budget=Budget(**row.pop("budget", {})),
+        priority=Priority(row.pop("priority", Priority.NORMAL)),
+        waits={name: item_wait(wait) for name, wait in row.pop("waits", {}).items()},
         history=tuple(sorted(changes, key=lambda change: change.seq)),
         **row,
+    )
+
+
+def _progress(row: dict[str, Any] | None, attempt: int) -> Progress | None:
+    """Where the present attempt is; what an earlier one said of itself is not true any more."""
+    return None if row is None or row.pop("attempt") != attempt else Progress(**row)
+
+
+def wait_item(wait: Wait) -> dict[str, Any]:
+    # A schema is JSON, which has numbers that the table has not.
+    schema = None if wait.schema is None else json.dumps(wait.schema)
+    return {
+        "step": wait.step,
+        "kind": wait.kind,
+        "until": ms(wait.until),
+        "of": wait.of,
+        "question": wait.question,
+        "schema": schema,
+    }
+
+
+def item_wait(row: dict[str, Any]) -> Wait:
+    schema = json.loads(row["schema"]) if "schema" in row else None
+    return Wait(row["step"], WaitKind(row["kind"]), row["until"] / 1000, row["of"], row.get("question"), schema)
+
+
+def step_item(job: Job, step: Step) -> dict[str, Any]:
+    return to_item(
+        {
+            "pk": f"job#{job.id}",
+            "sk": f"step#{step.key}",
+            "born": ms(job.created_at),
+            "of": step.of,
+            "at": ms(step.at),
+            "order": step.order,
+            "result": asdict(step.result),
+            "error": step.error,
+            "expires_at": math.ceil(step.at + MAX_LIFE),
+        }
+    )
+
+
+def item_step(item: dict[str, Any]) -> Step:
+    row = from_item(item)
+    return Step(
+        key=row["sk"].partition("#")[2],
+        of=row["of"],
+        result=Payload(**row["result"]),
+        at=row["at"] / 1000,
+        order=row["order"],
+        error=row.get("error"),
     )
 
 

@@ -26,14 +26,23 @@ class Status(StrEnum):
         return not TRANSITIONS[self]
 
 
-#: Every move a job can make; a final status has none. running -> running is a claim after the holder's lease ran out.
+class Priority(StrEnum):
+    """Which of the queues a job waits in; each has workers of its own."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+#: Every move a job can make; a final status has none (its owner may begin it anew, though). running -> running is a claim
+#: after the holder's lease ran out, waiting -> running one of a job that has slept long enough.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
         Status.PENDING: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED}),
         Status.RUNNING: frozenset(
             {Status.RUNNING, Status.PENDING, Status.WAITING, Status.COMPLETED, Status.FAILED, Status.CANCELLED}
         ),
-        Status.WAITING: frozenset({Status.PENDING, Status.FAILED, Status.CANCELLED}),
+        Status.WAITING: frozenset({Status.RUNNING, Status.PENDING, Status.FAILED, Status.CANCELLED}),
         Status.COMPLETED: frozenset(),
         Status.FAILED: frozenset(),
         Status.CANCELLED: frozenset(),
@@ -42,8 +51,10 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
 
 DAY = 86_400
 
-#: Longest time limit of one attempt, in seconds: Lambda's 900 less what starting and ending need.
-MAX_TIMEOUT = 840
+#: Longest that one attempt may run, in seconds, over all the invocations that it takes; waiting does not count.
+MAX_TIMEOUT = 7 * DAY
+#: A job waits (for a time, an answer, its children) no longer than so many seconds after its submission.
+MAX_WAIT = 37 * DAY
 #: Most attempts of a job.
 MAX_ATTEMPTS = 20
 #: Longest delay before a job may start, in seconds.
@@ -53,7 +64,7 @@ MAX_TTL = 30 * DAY
 #: How long an ended job is kept unless it says otherwise, in seconds.
 DEFAULT_TTL = DAY
 #: How long what belongs to a job is kept at the most, in seconds: longer than any job can live.
-MAX_LIFE = MAX_DELAY + MAX_TTL + 8 * DAY
+MAX_LIFE = MAX_WAIT + MAX_TIMEOUT + MAX_TTL + DAY
 #: Largest input or result, in bytes of UTF-8.
 MAX_PAYLOAD = 50_000_000
 
@@ -96,6 +107,25 @@ class Failure:
     attempt: int
 
 
+class WaitKind(StrEnum):
+    SLEEP = "sleep"
+    ANSWER = "answer"
+    CHILDREN = "children"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a step waits for, at the longest until `until` (seconds since 1970). A question has its text and schema."""
+
+    step: str
+    kind: WaitKind
+    until: float
+    #: Tells what was asked for, as the step will be recorded (see `steps.Step`).
+    of: str = ""
+    question: str | None = None
+    schema: Mapping[str, Any] | None = None
+
+
 @dataclass(frozen=True)
 class Change:
     """A change of status, numbered among the job's events."""
@@ -103,6 +133,9 @@ class Change:
     seq: int
     at: float
     status: Status
+    attempt: int = 0
+    #: Who made it.
+    token: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -127,6 +160,22 @@ class Job:
     #: Not to be started before; 0 for at once, whatever another machine's clock says.
     run_at: float
     attempt: int = 0
+    #: What the next claim makes of `attempt`: one more, or the same when the job only goes on.
+    next_attempt: int = 1
+    #: How often the job was claimed, went on in another invocation, and how long this attempt ran before that, in seconds.
+    claims: int = 0
+    continuations: int = 0
+    ran: float = 0
+    ran_of: int = 0
+    #: Attempts of its earlier lives: `max_attempts` counts them, too, once its owner had it retried.
+    earlier_attempts: int = 0
+    #: What a waiting job waits for, by `steps.wait_id` of the step that does.
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    #: The version of its task that it was submitted to.
+    task_version: int = 1
+    #: The job whose child it is, and the step that made it: `name#number`.
+    parent: str | None = None
+    parent_step: str | None = None
     result: Payload | None = None
     error: Failure | None = None
     progress: Progress | None = None
@@ -146,6 +195,7 @@ class Job:
     metadata: Mapping[str, str] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     budget: Budget = field(default_factory=Budget)
+    priority: Priority = Priority.NORMAL
     last_event: int = 1
     #: So long somebody may be watching over a WebSocket, and who was the last to begin: its subscription's token.
     watched_until: float | None = None
@@ -157,6 +207,11 @@ class Job:
     def is_expired(self, now: float) -> bool:
         """TTL deletes late (days), so every read asks this."""
         return self.expires_at is not None and self.expires_at <= now
+
+    @property
+    def ran_before(self) -> float:
+        """How long the present attempt ran in earlier invocations, in seconds."""
+        return self.ran if self.ran_of == self.attempt else 0
 
     def is_leased(self, now: float) -> bool:
         return self.status is Status.RUNNING and self.lease_until is not None and self.lease_until > now

@@ -31,6 +31,15 @@ class Payloads:
     def put_result(self, job_id: str, attempt: int, text: str, now: float) -> Payload:
         return self._put(job_id, f"result#{attempt}", text, now)
 
+    def put_step(self, job_id: str, name: str, text: str) -> Payload:
+        """A step has an item of its own, so only what is too large for that goes elsewhere. `name` is never used twice."""
+        data = text.encode()
+        if len(data) <= ITEM:
+            return Payload(size=len(data), inline=text)
+        key = f"jobs/{job_id}/step-{name}"
+        self._blobs.put(key, data, "application/json")
+        return Payload(size=len(data), blob=key)
+
     def get(self, job_id: str, payload: Payload) -> str:
         """The JSON text. Raises NotFound when it is not stored any more."""
         if payload.inline is not None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from common.errors import NotFound
 from common.events import Numbered, page_events
 from common.expressions import from_item, to_item
-from common.items import SHARDS, item_job, job_key, ms, with_seconds
+from common.items import SHARDS, item_job, item_step, job_key, ms, with_seconds
 from common.jobs import Job, Status
+from common.steps import Step
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -119,6 +120,19 @@ class Reads:
                 if len(found) >= limit:
                     return found
         return found
+
+    def steps(self, job: Job) -> dict[str, Step]:
+        """The job's finished steps, by their keys."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :p AND begins_with(sk, :s)",
+            # A job that took an expired one's place under an idempotency key has done nothing of it.
+            FilterExpression="born = :b",
+            ExpressionAttributeValues=to_item({":p": f"job#{job.id}", ":s": "step#", ":b": ms(job.created_at)}),
+            ConsistentRead=True,
+        )
+        found = [item_step(item) for page in pages for item in page["Items"]]
+        return {step.key: step for step in found}
 
     def get_text(self, job_id: str, name: str) -> str:
         answer = self._client.get_item(TableName=self._table, Key=job_key(job_id, name), ConsistentRead=True)

@@ -25,6 +25,15 @@ class Settings:
     queue_url: str
     bucket_name: str
     auth_mode: AuthMode = AuthMode.API_KEYS
+    #: The queues of the other priorities; without them, all jobs are in one.
+    queue_url_high: str = ""
+    queue_url_low: str = ""
+    #: How many of an owner's jobs may run at a time, and how many it may submit a minute, unless it has limits of its
+    #: own; 0 for any number.
+    owner_running: int = 0
+    owner_per_minute: int = 0
+    #: Whether owners may have limits of their own: only then are they looked up.
+    owner_overrides: bool = False
     webhook_queue_url: str = ""
     #: The KMS key that encrypts the owners' signing secrets.
     secrets_key: str = ""
@@ -38,6 +47,11 @@ class Settings:
     live_endpoint: str | None = None
     #: Whether an answer may go on for as long as a job runs. In Lambda answers are gathered first, and then sent.
     streams: bool = False
+    #: Where schedules are made, and what they call: a group's name, and ARNs of function, role and dead letters.
+    schedule_group: str = ""
+    schedule_target: str = ""
+    schedule_role: str = ""
+    schedule_dead_letters: str = ""
 
     @property
     def receivers(self) -> Policy:
@@ -46,13 +60,18 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Raises MissingSetting, naming the variable; ValueError for an unknown AUTH_MODE."""
+        """Raises MissingSetting, naming the variable; ValueError for an unknown AUTH_MODE or a limit that is no number."""
         try:
             return cls(
                 table_name=environ["TABLE_NAME"],
                 queue_url=environ["QUEUE_URL"],
                 bucket_name=environ["BUCKET_NAME"],
                 auth_mode=AuthMode(environ.get("AUTH_MODE", AuthMode.API_KEYS)),
+                queue_url_high=environ.get("QUEUE_URL_HIGH", ""),
+                queue_url_low=environ.get("QUEUE_URL_LOW", ""),
+                owner_running=int(environ.get("OWNER_RUNNING", 0)),
+                owner_per_minute=int(environ.get("OWNER_PER_MINUTE", 0)),
+                owner_overrides=environ.get("OWNER_OVERRIDES") == "On",
                 webhook_queue_url=environ.get("WEBHOOK_QUEUE_URL", ""),
                 secrets_key=environ.get("SECRETS_KEY", ""),
                 api_url=environ.get("API_URL", "").rstrip("/"),
@@ -60,6 +79,10 @@ class Settings:
                 live_url=environ.get("LIVE_URL") or None,
                 live_endpoint=environ.get("LIVE_ENDPOINT") or None,
                 streams=environ.get("LONGRUN_STREAMS") == "1",
+                schedule_group=environ.get("SCHEDULE_GROUP", ""),
+                schedule_target=environ.get("SCHEDULE_TARGET", ""),
+                schedule_role=environ.get("SCHEDULE_ROLE", ""),
+                schedule_dead_letters=environ.get("SCHEDULE_DEAD_LETTERS", ""),
             )
         except KeyError as missing:
             raise MissingSetting(f"Set the environment variable {missing.args[0]} (template.yaml does).") from None

@@ -6,24 +6,22 @@ leaves its maker's token or attempt behind, and a failed condition looks for it 
 
 from __future__ import annotations
 
+import contextlib
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Attr, ConditionBase
+from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
 
 from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClaimable, NotFound
 from common.events import Event
 from common.expressions import Update, condition, to_item
-from common.items import item_job, job_item, job_key, ms, page_item
+from common.items import job_item, job_key, ms, page_item, step_item
 from common.jobs import Failure, Job, Payload, Report, Status, froms
-from common.reads import Reads
-
-if TYPE_CHECKING:
-    pass
+from common.resuming import Resuming
+from common.steps import Step
+from common.writes import RESEND, RESEND_MAX, Failed, held, standing, told
 
 #: How long a claim holds without renewal, in seconds. Longer than clocks differ.
 LEASE = 60
@@ -33,15 +31,9 @@ SLACK = 1
 GRACE = 5
 #: Longest message of a passing error that is kept in the history, in characters: every write bills the whole item.
 NOTE = 200
-#: How long a sent message may take to be claimed before the sweeper sends another, in seconds; doubled each time…
-RESEND = 60
-#: …up to this, so that a long backlog is not filled with copies of itself.
-RESEND_MAX = 3600
-#: Waits between tries of a write that met another's transaction, in seconds; None after the last.
-WATCH_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, None)
 
 
-class Store(Reads):
+class Store(Resuming):
     # -------------------------------------------------------------- the moves
 
     def put(self, job: Job, now: float) -> tuple[Job, bool]:
@@ -55,31 +47,32 @@ class Store(Reads):
                 **condition(free),
             )
         except ClientError as error:
-            standing = _standing(error)
-            if standing is None:
+            found = standing(error)
+            if found is None:
                 raise
-            return standing, standing.token == job.token
+            return found, found.token == job.token
         return job, True
 
     def claim(self, job_id: str, *, token: str, now: float) -> Job:
-        """pending, or running with a dead lease -> running, the next attempt, leased. Raises NotClaimable."""
-        due = Attr("status").eq(Status.PENDING) & Attr("run_at").lte(ms(now + SLACK))
+        """pending, done waiting, or running with a dead lease -> running, leased. Raises NotClaimable."""
+        due = Attr("status").is_in([Status.PENDING, Status.WAITING]) & Attr("run_at").lte(ms(now + SLACK))
         abandoned = (
             Attr("status").eq(Status.RUNNING)
             & Attr("lease_until").lte(ms(now))
-            & Attr("attempt").lt(Attr("max_attempts"))
+            & Attr("next_attempt").lte(Attr("max_attempts"))
         )
         lease_until = now + LEASE
         update = (
-            self._changed(Status.RUNNING, token, now)
+            self._changed(Status.RUNNING, token, now, attempt="next_attempt")
+            .copy("attempt", "next_attempt")
+            .copy("next_attempt", "next_attempt", plus=1)
             .set(token=token, lease_until=ms(lease_until), wake_at=ms(lease_until + GRACE), wakes=0)
             .set_once(started_at=ms(now))
-            .add("attempt")
-            .remove("progress")
+            .add("claims")
         )
         try:
             return self._update(job_id, update, due | abandoned)
-        except _Failed as failed:
+        except Failed as failed:
             if failed.job is not None and failed.job.token == token:
                 return failed.job
             raise NotClaimable(failed.job) from None
@@ -91,38 +84,25 @@ class Store(Reads):
 
     def report(self, job: Job, report: Report, now: float) -> Job:
         """Writes where the job is now. Raises LeaseLost."""
-        return self._as_holder(job, Update().set(**_told(report), updated_at=ms(now)).add("version"))
+        return self._as_holder(job, Update().set(**told(job, report), updated_at=ms(now)).add("version"))
 
-    def flush(self, job: Job, page: Sequence[Event], report: Report, now: float) -> Job:
-        """Writes a page of what the task said, numbered on from the job's last event, and the job's own share, as one.
+    def flush(self, job: Job, page: Sequence[Event], report: Report, now: float, steps: Sequence[Step] = ()) -> Job:
+        """Writes a page of what the task said, numbered on from the job's last event, its finished steps, and where the job
+        is, all as one.
 
         Raises LeaseLost. A page whose write's answer was lost must be written again as it was.
         """
         last = job.last_event + len(page)
-        update = Update().set(**_told(report), last_event=last, updated_at=ms(now)).add("version")
-        arguments = update.arguments(_held(job) & Attr("last_event").eq(job.last_event))
+        update = Update().set(**told(job, report), last_event=last, updated_at=ms(now)).add("version")
+        puts = [page_item(job, page, last, now)] if page else []
+        puts += [step_item(job, step) for step in steps]
         try:
-            self._client.transact_write_items(
-                TransactItems=[
-                    {
-                        "Update": {
-                            "TableName": self._table,
-                            "Key": job_key(job.id),
-                            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                            **arguments,  # type: ignore[typeddict-item]  # its keys are right: see Update
-                        }
-                    },
-                    {"Put": {"TableName": self._table, "Item": page_item(job, page, last, now)}},
-                ]
-            )
-        except ClientError as error:
-            reasons: Any = error.response.get("CancellationReasons") or [{}]
-            if reasons[0].get("Code") != "ConditionalCheckFailed":
-                raise
-            standing = item_job(reasons[0]["Item"]) if reasons[0].get("Item") else None
-            if standing is None or standing.token != job.token or standing.last_event != last:
+            self._transact(job.id, update, held(job) & Attr("last_event").eq(job.last_event), puts)
+        except Failed as failed:
+            seen = failed.job
+            if seen is None or seen.token != job.token or seen.last_event != last:
                 raise LeaseLost(job.id) from None
-            return standing
+            return seen
         return replace(job, last_event=last, version=job.version + 1)
 
     def complete(self, job: Job, result: Payload, report: Report, now: float) -> Job:
@@ -142,12 +122,12 @@ class Store(Reads):
         noted = asdict(replace(error, message=error.message[:NOTE]))
         update = (
             self._changed(Status.PENDING, f"{job.token}-retry", now, error=noted)
-            .set(**_told(report), run_at=ms(run_at), wake_at=ms(run_at + RESEND), wakes=0)
+            .set(**told(job, report), run_at=ms(run_at), wake_at=ms(run_at + RESEND), wakes=0)
             .remove("lease_until")
         )
         try:
-            return self._update(job.id, update, _held(job) & Attr("cancel_requested").not_exists())
-        except _Failed as failed:
+            return self._update(job.id, update, held(job) & Attr("cancel_requested").not_exists())
+        except Failed as failed:
             standing = failed.job
             if standing is None or standing.token != job.token:
                 raise LeaseLost(job.id) from None
@@ -160,12 +140,12 @@ class Store(Reads):
         idle = Attr("status").is_in([s for s in froms(Status.CANCELLED) if s is not Status.RUNNING])
         try:
             return self._end(job, Status.CANCELLED, token, now, idle)
-        except _Failed:
+        except Failed:
             pass
         asked = Update().set(cancel_requested=True, updated_at=ms(now)).add("version")
         try:
             return self._update(job.id, asked, Attr("status").eq(Status.RUNNING))
-        except _Failed as failed:
+        except Failed as failed:
             if failed.job is None:
                 raise NotFound(f"No job {job.id}.") from None
             if failed.job.status is Status.CANCELLED:
@@ -185,7 +165,7 @@ class Store(Reads):
         extra = {"error": asdict(error)} if error else {}
         try:
             return self._end(job, to, token, now, (idle | abandoned) & Attr("attempt").eq(job.attempt), **extra)
-        except _Failed:
+        except Failed:
             return None
 
     def wake(self, job_id: str, wake_at: float, wakes: int, now: float) -> Job | None:
@@ -194,8 +174,14 @@ class Store(Reads):
         update = Update().set(wake_at=ms(again)).add("wakes")
         try:
             return self._update(job_id, update, Attr("due").exists() & Attr("wake_at").eq(ms(wake_at)))
-        except _Failed:
+        except Failed:
             return None
+
+    def put_off(self, job_id: str, until: float) -> None:
+        """The job's message is away until then: the sweeper need not send another. Nothing if the job does not wait."""
+        later = Update().set(wake_at=ms(until + RESEND))
+        with contextlib.suppress(Failed):
+            self._update(job_id, later, Attr("status").eq(Status.PENDING) & Attr("wake_at").lt(ms(until + RESEND)))
 
     def watch(self, job: Job, token: str, until: float) -> None:
         """Has each change of the job told to those who watch it, this one included. Raises NotFound.
@@ -203,17 +189,10 @@ class Store(Reads):
         No change that a client can see: neither the version nor the time of the last update moves.
         """
         update = Update().set(watched_until=ms(until), watched_by=token)
-        for pause in WATCH_PAUSES:
-            try:
-                self._update(job.id, update, Attr("created_at").eq(ms(job.created_at)))
-                return
-            except _Failed:
-                raise NotFound("No such job.") from None
-            except ClientError as error:
-                # The worker is writing a page at this very moment; botocore does not try again by itself.
-                if error.response["Error"]["Code"] != "TransactionConflictException" or pause is None:
-                    raise
-                time.sleep(pause)
+        try:
+            self._update(job.id, update, Attr("created_at").eq(ms(job.created_at)))
+        except Failed:
+            raise NotFound("No such job.") from None
 
     def forget(self, job: Job) -> None:
         """Deletes an ended job and every item of it; the job's own item last, so that a crash can be repeated."""
@@ -234,77 +213,3 @@ class Store(Reads):
     def put_text(self, job_id: str, name: str, text: str, expires_at: float) -> None:
         item = to_item({"pk": f"job#{job_id}", "sk": name, "text": text, "expires_at": math.ceil(expires_at)})
         self._client.put_item(TableName=self._table, Item=item)
-
-    # -------------------------------------------------------------- how moves are written
-
-    def _changed(self, to: Status, token: str, now: float, **detail: Any) -> Update:
-        """A change of status, with its place among the job's events, all by the one write that makes it."""
-        return (
-            Update()
-            .set(status=to, updated_at=ms(now))
-            .put_in("history", token, {"at": ms(now), "status": to, **detail})
-            .put_next("seqs", token, "last_event")
-            .add("last_event", "version")
-        )
-
-    def _end(self, job: Job, to: Status, token: str, now: float, when: ConditionBase, **values: Any) -> Job:
-        """The move to a final status. Raises _Failed."""
-        update = (
-            self._changed(to, f"{token}-end", now)
-            .set(**values, finished_at=ms(now), expires_at=math.ceil(now + job.ttl_seconds))
-            .remove("due", "wake_at", "lease_until")
-        )
-        return self._update(job.id, update, Attr("status").is_in(froms(to)) & when)
-
-    def _end_as_holder(self, job: Job, to: Status, now: float, report: Report, **values: Any) -> Job:
-        try:
-            return self._end(job, to, job.token, now, _held(job), **values, **_told(report))
-        except _Failed as failed:
-            standing = failed.job
-            if standing is not None and standing.token == job.token and standing.status is to:
-                return standing
-            raise LeaseLost(job.id) from None
-
-    def _as_holder(self, job: Job, update: Update) -> Job:
-        try:
-            return self._update(job.id, update, _held(job))
-        except _Failed:
-            raise LeaseLost(job.id) from None
-
-    def _update(self, job_id: str, update: Update, when: ConditionBase) -> Job:
-        try:
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key=job_key(job_id),
-                ReturnValues="ALL_NEW",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **update.arguments(Attr("pk").exists() & when),
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            raise _Failed(_standing(error)) from None
-        return item_job(answer["Attributes"])
-
-
-class _Failed(Exception):
-    """A condition did not hold; `job` is what stood there."""
-
-    def __init__(self, job: Job | None) -> None:
-        self.job = job
-
-
-def _held(job: Job) -> ConditionBase:
-    """The fence: this very claim still holds the job."""
-    return Attr("status").eq(Status.RUNNING) & Attr("attempt").eq(job.attempt) & Attr("token").eq(job.token)
-
-
-def _told(report: Report) -> dict[str, Any]:
-    told = {"progress": report.progress, "usage": report.usage}
-    return {name: asdict(value) for name, value in told.items() if value is not None}
-
-
-def _standing(error: ClientError) -> Job | None:
-    """What a failed condition found in the way; None for nothing."""
-    item: Any = error.response.get("Item")  # botocore puts a failed condition's modelled members there
-    return item_job(item) if item else None

@@ -25,18 +25,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar, overload
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from common import steps
 from common.documents import Document
 from common.errors import Fault, InvalidInput, Permanent, Retryable
-from common.jobs import MAX_ATTEMPTS, MAX_TIMEOUT, Progress
+from common.jobs import DAY, MAX_ATTEMPTS, MAX_TIMEOUT, MAX_WAIT, Progress, WaitKind
 from common.usage import NANO, Usage
 
 __all__ = ["Context", "Document", "Permanent", "Retryable", "Stopped", "Task", "task"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-#: Longest progress message, in characters.
-MESSAGE = 500
+#: Most jobs that a task's `concurrency` may count.
+MAX_CONCURRENCY = 1_000
+#: Longest progress message, and longest question, in characters.
+MESSAGE, QUESTION = 500, 4_000
 
 
 class TaskDefinitionError(Exception):
@@ -61,10 +64,16 @@ class Link(Protocol):
     def document(self, document_id: str) -> Document: ...
     def documents(self) -> list[str]: ...
     def remember(self, session_id: str, interaction: dict[str, Any]) -> None: ...
+    def step(self, call: Call) -> Any: ...
+    def wait(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any: ...
 
 
 class Context:
-    """A running task's hold on its job. Its methods may be called from any thread, and never wait, `document` aside."""
+    """A running task's hold on its job.
+
+    Its methods may be called from any thread and never wait, but for `document` and for the steps: `step`, `sleep` and `ask`
+    are awaited in an async task and called in a plain one, both in the task's own thread.
+    """
 
     def __init__(self, link: Link, *, job_id: str, task: str, attempt: int) -> None:
         self._link = link
@@ -139,9 +148,78 @@ class Context:
         """The ids of all documents that the job's owner stored."""
         return self._link.documents()
 
+    def step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *arguments: Any,
+        key: str | None = None,
+        retries: int = 0,
+        timeout: float | None = None,
+        result_type: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Calls `function(*arguments, **options)` once in the life of the job, and gives what it returned: `await` it.
+
+        The result is stored before the next line runs, so after a crash, a retry or a continuation in another invocation
+        it is not called again. It must be JSON, and is given as JSON's values, or as `result_type` (what pydantic can
+        validate). `key` tells steps of one name apart. Up to `retries` more tries, each of at most `timeout` seconds.
+
+        A step that was broken off half-way runs again: give what it changes outside the key `ctx.step_key(name, key)`.
+        Raises StepReused, StepMismatch, ResultNotStorable, and whatever the function raises.
+        """
+        return self._link.step(Call(name, function, arguments, options, key, retries, timeout, result_type))
+
+    def step_key(self, name: str, key: str | None = None) -> str:
+        """The same for every try of a step, and for no other: for services that take an idempotency key."""
+        return f"{self.job_id}:{steps.step_key(name, key)}"
+
+    def sleep(
+        self,
+        *,
+        seconds: float = 0,
+        minutes: float = 0,
+        hours: float = 0,
+        days: float = 0,
+        name: str = "sleep",
+        key: str | None = None,
+    ) -> Any:
+        """Goes on so much later, without a worker meanwhile: `await` it. Two sleeps are told apart by `key`."""
+        whole = seconds + 60 * minutes + 3_600 * hours + DAY * days
+        if not 0 <= whole <= MAX_WAIT:
+            raise ValueError(f"A job sleeps 0 to {MAX_WAIT:,} seconds, not {whole:,}.")
+        return self._link.wait(WaitKind.SLEEP, name, key, whole)
+
+    def ask(
+        self, question: str, *, schema: Any = str, timeout: float = 7 * DAY, name: str = "ask", key: str | None = None
+    ) -> Any:
+        """Asks a person (POST /jobs/{id}/input) and gives the answer, without a worker meanwhile: `await` it.
+
+        `schema` is what the answer must be: a type that pydantic knows, or a JSON Schema. Raises NoAnswer after `timeout`
+        seconds. Two questions are told apart by `key`.
+        """
+        told = schema if isinstance(schema, dict) else TypeAdapter(schema).json_schema()
+        kind = None if isinstance(schema, dict) else schema
+        text = printable(question, QUESTION)
+        return self._link.wait(WaitKind.ANSWER, name, key, timeout, question=text, schema=told, result_type=kind)
+
     def remember(self, session_id: str, interaction: dict[str, Any]) -> None:
         """Puts an interaction into a chat session's log: once for this job, however often it is tried."""
         self._link.remember(session_id, interaction)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A step as a task asks for it."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    key: str | None = None
+    retries: int = 0
+    timeout: float | None = None
+    result_type: Any = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +232,9 @@ class Task:
     description: str
     timeout_seconds: int
     max_attempts: int
+    version: int = 1
+    #: How many jobs of this task may run at a time, over all owners; None for any number.
+    concurrency: int | None = None
 
     @property
     def is_async(self) -> bool:
@@ -176,24 +257,36 @@ class Registry:
     """The tasks by name."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, dict[int, Task]] = {}
 
     def add(self, new: Task) -> None:
-        if new.name in self._tasks and self._tasks[new.name].function.__module__ != new.function.__module__:
-            raise TaskDefinitionError(f"Two tasks are called {new.name!r}; give one of them a name=.")
-        self._tasks[new.name] = new
+        versions = self._tasks.setdefault(new.name, {})
+        known = versions.get(new.version)
+        if known is not None and known.function.__module__ != new.function.__module__:
+            raise TaskDefinitionError(f"Two tasks are called {new.name!r}; give one of them a name= or a version=.")
+        versions[new.version] = new
 
-    def find(self, name: str) -> Task | None:
-        return self._tasks.get(name)
+    def find(self, name: str, version: int | None = None) -> Task | None:
+        """The newest version, or that one."""
+        versions = self._tasks.get(name, {})
+        return versions.get(max(versions, default=0) if version is None else version)
 
     def __iter__(self) -> Iterator[Task]:
-        return iter(sorted(self._tasks.values(), key=lambda found: found.name))
+        """The newest versions, by their names."""
+        return iter(versions[max(versions)] for _, versions in sorted(self._tasks.items()))
 
 
 #: Where @task puts what it decorates; importing the package `tasks` fills it.
 REGISTRY = Registry()
 
-_OPTIONS = {"name": str, "description": str, "timeout_seconds": int, "max_attempts": int}
+_OPTIONS = {
+    "name": str,
+    "description": str,
+    "timeout_seconds": int,
+    "max_attempts": int,
+    "concurrency": int,
+    "version": int,
+}
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -203,13 +296,21 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def task(function: _F, /) -> _F: ...
 @overload
 def task(
-    *, name: str = ..., description: str = ..., timeout_seconds: int = ..., max_attempts: int = ...
+    *,
+    name: str = ...,
+    description: str = ...,
+    timeout_seconds: int = ...,
+    max_attempts: int = ...,
+    concurrency: int = ...,
+    version: int = ...,
 ) -> Callable[[_F], _F]: ...
 def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Registers a function as a task: `@task` or `@task(timeout_seconds=60, max_attempts=5, name=…, description=…)`.
 
     The function takes a Context (if it wants one) and one pydantic model, both by their annotations. Time limits are
-    seconds of one attempt. Raises TaskDefinitionError for anything that could only fail later.
+    seconds of one attempt. With `concurrency=N` at most N jobs of the task run at a time, whoever owns them; the others
+    wait in the queue. A task whose steps change gets a new `version`; while its jobs run, the old one stays beside it.
+    Raises TaskDefinitionError for anything that could only fail later.
     """
     for option, value in options.items():
         if option not in _OPTIONS:
@@ -228,14 +329,20 @@ def _defined(
     description: str | None = None,
     timeout_seconds: int = 300,
     max_attempts: int = 3,
+    concurrency: int | None = None,
+    version: int = 1,
 ) -> Task:
     name = name or function.__name__
     if not _NAME.fullmatch(name):
         raise TaskDefinitionError(f"{name!r} is no name for a task: lower-case letters, digits and _, 64 at most.")
     if not 1 <= timeout_seconds <= MAX_TIMEOUT:
         raise TaskDefinitionError(f"{name}: timeout_seconds is 1 to {MAX_TIMEOUT}, not {timeout_seconds}.")
+    if version < 1:
+        raise TaskDefinitionError(f"{name}: version counts from 1, it is not {version}.")
     if not 1 <= max_attempts <= MAX_ATTEMPTS:
         raise TaskDefinitionError(f"{name}: max_attempts is 1 to {MAX_ATTEMPTS}, not {max_attempts}.")
+    if concurrency is not None and not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise TaskDefinitionError(f"{name}: concurrency is 1 to {MAX_CONCURRENCY}, not {concurrency}.")
     return Task(
         name=name,
         function=function,
@@ -243,6 +350,8 @@ def _defined(
         description=description or inspect.getdoc(function) or "",
         timeout_seconds=timeout_seconds,
         max_attempts=max_attempts,
+        concurrency=concurrency,
+        version=version,
     )
 
 

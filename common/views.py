@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -10,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from common.events import Numbered
-from common.jobs import Job, Status
+from common.jobs import Job, Status, Wait, WaitKind
 from common.payloads import Payloads
+from common.resuming import status_event
 from common.usage import Usage
 
 
@@ -34,6 +34,7 @@ def job_view(job: Job, now: float, payloads: Payloads, *, without: Sequence[str]
         "id": job.id,
         "task": job.task,
         "status": job.seen_status(now),
+        "priority": job.priority,
         "progress": asdict(job.progress) if job.progress else None,
         **content,
         "error": asdict(job.error) if job.error else None,
@@ -45,6 +46,10 @@ def job_view(job: Job, now: float, payloads: Payloads, *, without: Sequence[str]
         "updated_at": rfc3339(job.updated_at),
         "finished_at": rfc3339(job.finished_at),
         "expires_at": rfc3339(job.expires_at),
+        "continuations": job.continuations,
+        "questions": [_question_view(name, wait) for name, wait in job.waits.items() if wait.kind is WaitKind.ANSWER]
+        if job.status is Status.WAITING
+        else [],
         "cancel_requested": job.cancel_requested,
         "callback_url": job.callback_url,
         "metadata": dict(job.metadata),
@@ -52,6 +57,11 @@ def job_view(job: Job, now: float, payloads: Payloads, *, without: Sequence[str]
         "last_event": job.last_event,
         **{f"{name}_link": f"/jobs/{job.id}/{name}" for name in sorted(linked)},
     }
+
+
+def _question_view(name: str, wait: Wait) -> dict[str, Any]:
+    schema = None if wait.schema is None else dict(wait.schema)
+    return {"id": name, "question": wait.question, "schema": schema, "expires_at": rfc3339(wait.until)}
 
 
 def usage_view(usage: Usage) -> dict[str, Any]:
@@ -65,10 +75,9 @@ def usage_view(usage: Usage) -> dict[str, Any]:
 
 def log_view(job: Job, said: Iterable[Numbered], after: int, limit: int) -> list[dict[str, Any]]:
     """The job's events with numbers over `after`: what its task said, and its changes of status, in their order."""
-    attempts = itertools.accumulate(change.status is Status.RUNNING for change in job.history)
     told = {one.seq: (one.event.at, one.event.type, dict(one.event.data)) for one in said}
-    for change, attempt in zip(job.history, attempts, strict=True):
-        told[change.seq] = (change.at, "status", {"status": change.status, "attempt": int(attempt), **change.detail})
+    for change in job.history:
+        told[change.seq] = (change.at, "status", dict(status_event(change).data))
     numbers = sorted(seq for seq in told if seq > after)[:limit]
     return [
         {"seq": seq, "at": rfc3339(at), "type": kind, "data": data} for seq in numbers for at, kind, data in [told[seq]]

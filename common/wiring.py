@@ -16,11 +16,16 @@ from common.chats import Chats
 from common.deliveries import Deliveries
 from common.documents import Documents
 from common.endpoints import Endpoints
+from common.jobs import Priority
 from common.keys import Keys
+from common.limits import Limits, OwnerLimits
 from common.live import Subscriptions
 from common.payloads import Payloads
-from common.queue import Queue
+from common.queue import Queue, Queues
+from common.scheduler import Place, Scheduler
+from common.schedules import Schedules
 from common.settings import Settings
+from common.slots import Slots
 from common.sockets import Sockets
 from common.store import Store
 from common.tickets import Tickets
@@ -45,6 +50,9 @@ class Services:
     settings: Settings
     store: Store
     queue: Queue
+    queues: Queues
+    limits: Limits
+    slots: Slots
     webhook_queue: Queue
     deliveries: Deliveries
     endpoints: Endpoints
@@ -56,6 +64,8 @@ class Services:
     tickets: Tickets
     subscriptions: Subscriptions
     sockets: Sockets
+    schedules: Schedules
+    scheduler: Scheduler
     clock: Callable[[], float]
 
 
@@ -73,9 +83,21 @@ def services(
     vault = Vault(lambda: session.client("kms", config=_CALLS), settings.secrets_key)
     blobs = Blobs(lambda: session.client("s3", config=_TRANSFERS), settings.bucket_name)
     store = Store(table, settings.table_name)
+    queues = Queues(
+        messages,
+        {
+            Priority.NORMAL: settings.queue_url,
+            Priority.HIGH: settings.queue_url_high,
+            Priority.LOW: settings.queue_url_low,
+        },
+    )
+    defaults = OwnerLimits(settings.owner_running, settings.owner_per_minute)
     parts: dict[str, Any] = {
         "store": store,
-        "queue": Queue(messages, settings.queue_url),
+        "queue": queues.of(Priority.NORMAL),
+        "queues": queues,
+        "limits": Limits(table, settings.table_name, defaults, overrides=settings.owner_overrides),
+        "slots": Slots(table, settings.table_name),
         "webhook_queue": Queue(messages, settings.webhook_queue_url),
         "deliveries": Deliveries(table, settings.table_name),
         "endpoints": Endpoints(table, settings.table_name, vault),
@@ -88,6 +110,16 @@ def services(
         "subscriptions": Subscriptions(table, settings.table_name),
         "sockets": Sockets(
             lambda: session.client("apigatewaymanagementapi", endpoint_url=settings.live_endpoint, config=_PUSHES)
+        ),
+        "schedules": Schedules(table, settings.table_name),
+        "scheduler": Scheduler(
+            lambda: session.client("scheduler", config=_CALLS),
+            Place(
+                settings.schedule_group,
+                settings.schedule_target,
+                settings.schedule_role,
+                settings.schedule_dead_letters,
+            ),
         ),
         "clock": clock,
     }

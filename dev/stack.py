@@ -22,6 +22,14 @@ CONSOLES = ["http://localhost:*", "http://127.0.0.1:*"]
 #: Receivers of webhooks, and pages for the agents, may be on this machine; the template never says so.
 LOOPBACK = {"LONGRUN_LOOPBACK": "allow"}
 
+#: What the API is told of schedules, and the outputs that say it.
+SCHEDULES = {
+    "SCHEDULE_GROUP": "ScheduleGroup",
+    "SCHEDULE_TARGET": "ScheduledFunctionArn",
+    "SCHEDULE_ROLE": "ScheduleRoleArn",
+    "SCHEDULE_DEAD_LETTERS": "ScheduleDeadLetterQueueArn",
+}
+
 
 class StackFailed(Exception):
     """CloudFormation could not create or update the stack."""
@@ -68,9 +76,13 @@ class Stack:
         return {
             "TABLE_NAME": self.outputs["TableName"],
             "QUEUE_URL": self.outputs["QueueUrl"],
+            "QUEUE_URL_HIGH": self.outputs["QueueUrlHigh"],
+            "QUEUE_URL_LOW": self.outputs["QueueUrlLow"],
+            "OWNER_OVERRIDES": self.outputs["OwnerOverrides"],
             "BUCKET_NAME": self.outputs["BucketName"],
             "WEBHOOK_QUEUE_URL": self.outputs["WebhookQueueUrl"],
             "SECRETS_KEY": self.outputs["SecretsKeyArn"],
+            **{name: self.outputs[output] for name, output in SCHEDULES.items()},
             "AUTH_MODE": "Open",
             **LOOPBACK,
             "LIVE_URL": live_url(self.emulator, self.outputs) if "LiveApiId" in self.outputs else "",
@@ -96,11 +108,15 @@ class Stack:
 
 
 def local_parameters(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """No key is needed, and no model, unless LONGRUN_MODEL names one: then it and its key are the shell's."""
+    """No key is needed, and no model, unless LONGRUN_MODEL names one: then it and its key are the shell's.
+
+    Owners may have limits of their own: see `make limits`.
+    """
     model = environ.get("LONGRUN_MODEL") or "extractive"
     key = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}.get(model.partition(":")[0], "")
     return {
         "AuthMode": "Open",
+        "OwnerOverrides": "On",
         "Model": model,
         "ModelUrl": environ.get("LONGRUN_MODEL_URL", ""),
         "ModelKey": environ.get(key, ""),

@@ -82,8 +82,10 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     with mock_aws():
         yield Settings(
             _table(),
-            _queue(),
+            _queue("longrun"),
             _bucket(),
+            queue_url_high=_queue("longrun-high"),
+            queue_url_low=_queue("longrun-low"),
             webhook_queue_url=client("sqs").create_queue(QueueName="longrun-webhooks")["QueueUrl"],
             secrets_key=client("kms").create_key()["KeyMetadata"]["Arn"],
             api_url="https://api.example.com",
@@ -101,14 +103,15 @@ def _table() -> str:
     return "longrun"
 
 
-def _queue() -> str:
+def _queue(name: str) -> str:
+    """One of the queues of jobs, all of them like the template's own."""
     sqs = client("sqs")
     dead = sqs.create_queue(QueueName="longrun-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     properties = RESOURCES["Queue"]["Properties"]
     redrive = {"deadLetterTargetArn": arn, "maxReceiveCount": properties["RedrivePolicy"]["maxReceiveCount"]}
     attributes = {"VisibilityTimeout": str(properties["VisibilityTimeout"]), "RedrivePolicy": json.dumps(redrive)}
-    return str(sqs.create_queue(QueueName="longrun", Attributes=attributes)["QueueUrl"])
+    return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
 
 def _bucket() -> str:
@@ -255,30 +258,39 @@ def open_api(services: Services) -> Api:
 
 @dataclass
 class Worker:
-    """Lambda's event source mapping in small: receives, calls the worker's handler, deletes what did not fail."""
+    """Lambda's event source mappings in small: receive, call the worker's handler, delete what did not fail."""
 
     handler: Callable[[Any, Any], Any]
+    #: Of the normal queue, and of the other priorities'.
     queue_url: str
+    other_urls: tuple[str, ...] = ()
 
-    def receive(self) -> list[dict[str, Any]]:
+    def receive(self, queue_url: str | None = None) -> list[dict[str, Any]]:
+        url = queue_url or self.queue_url
         answer = client("sqs").receive_message(
-            QueueUrl=self.queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+            QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
         )
-        return [as_record(message) for message in answer.get("Messages", [])]
+        source = f"arn:aws:sqs:{REGION}:123456789012:{url.rpartition('/')[2]}"
+        return [as_record(message) | {"eventSourceARN": source} for message in answer.get("Messages", [])]
 
-    def handle(self, records: list[dict[str, Any]]) -> list[str]:
+    def handle(self, records: list[dict[str, Any]], queue_url: str | None = None) -> list[str]:
         """Runs one invocation; returns the message ids that it reported as failed."""
         answer = self.handler({"Records": records}, SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000))
         failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
         for record in records:
             if record["messageId"] not in failed:
-                client("sqs").delete_message(QueueUrl=self.queue_url, ReceiptHandle=record["receiptHandle"])
+                client("sqs").delete_message(
+                    QueueUrl=queue_url or self.queue_url, ReceiptHandle=record["receiptHandle"]
+                )
         return failed
 
     def __call__(self) -> list[str]:
-        """Handles what is in the queue now, in one batch."""
-        records = self.receive()
-        return self.handle(records) if records else []
+        """Handles what is in the queues now, in one batch each."""
+        failed = []
+        for url in (self.queue_url, *self.other_urls):
+            records = self.receive(url)
+            failed += self.handle(records, url) if records else []
+        return failed
 
 
 def as_record(message: Any) -> dict[str, Any]:
@@ -301,7 +313,9 @@ def make_worker(services: Services) -> Callable[..., Worker]:
 
         used = options.pop("services", services)
         registry = options.pop("registry", REGISTRY)
-        return Worker(make_handler(used, Runner(used, registry, **options)), used.settings.queue_url)
+        settings = used.settings
+        handler = make_handler(used, Runner(used, registry, **options))
+        return Worker(handler, settings.queue_url, (settings.queue_url_high, settings.queue_url_low))
 
     return make
 
@@ -317,6 +331,8 @@ def entry_point(aws: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
     variables = {
         "TABLE_NAME": aws.table_name,
         "QUEUE_URL": aws.queue_url,
+        "QUEUE_URL_HIGH": aws.queue_url_high,
+        "QUEUE_URL_LOW": aws.queue_url_low,
         "BUCKET_NAME": aws.bucket_name,
         "WEBHOOK_QUEUE_URL": aws.webhook_queue_url,
         "SECRETS_KEY": aws.secrets_key,

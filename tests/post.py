@@ -137,7 +137,8 @@ class Post:
         if params.get("QueueUrl") != queue or not model.name.startswith("SendMessage"):
             return
         if next(self._sent) % 50 == 0:  # moto looks through all messages at each send
-            client("sqs").purge_queue(QueueUrl=queue)
+            client("sqs").delete_queue(QueueUrl=queue)
+            client("sqs").create_queue(QueueName=queue.rpartition("/")[2])
         entries = params["Entries"] if model.name == "SendMessageBatch" else [params]
         for entry in entries:
             if not self.lose(json.loads(entry["MessageBody"])):

@@ -21,6 +21,7 @@ ALLOWED = {
     "functions/live": {"common"},
     "functions/notifier": {"common"},
     "functions/webhooks": {"common"},
+    "functions/scheduled": {"common"},
     "client/longrun": set(),
 }
 PARTS = {"common", "tasks", "functions", "longrun", "dev", "tests", "bench"}
@@ -72,8 +73,18 @@ HEAVY = {
     "worker": {"fastapi", "mangum", "starlette", "pypdf", "trafilatura", "numpy", "aws_xray_sdk"},
     "sweeper": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},
     "deadletters": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},
-    "notifier": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "httpcore", "standardwebhooks", "aws_xray_sdk"},
+    "notifier": {
+        "fastapi",
+        "mangum",
+        "pydantic",
+        "pydantic_core",
+        "tasks",
+        "httpcore",
+        "standardwebhooks",
+        "aws_xray_sdk",
+    },
     "webhooks": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "httpx", "aws_xray_sdk"},
+    "scheduled": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "httpcore", "aws_xray_sdk"},
     "live": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "httpcore", "aws_xray_sdk"},
 }
 

@@ -11,7 +11,7 @@ import tasks  # noqa: F401  # registers them: unknown tasks and bad inputs are r
 from common.addresses import Resolver, look_up
 from common.telemetry import logger
 from common.wiring import Services
-from functions.api import agents, documents, events, jobs, problems, webhooks
+from functions.api import agents, documents, events, jobs, problems, resuming, schedules, webhooks
 
 health = APIRouter()
 
@@ -32,7 +32,15 @@ def create_app(services: Services, *, resolve: Resolver = look_up) -> FastAPI:
     )
     app.state.services = services
     app.state.resolve = resolve
-    for router in (health, jobs.router, events.router, agents.router, documents.router, webhooks.router):
+    for router in (
+        health,
+        jobs.router,
+        events.router,
+        agents.router,
+        documents.router,
+        webhooks.router, resuming.router,
+        schedules.router,
+    ):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(RequestLog)

@@ -25,6 +25,7 @@ STATUSES: dict[type[LongrunError], int] = {
     errors.TooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.Unprocessable: 422,
+    errors.QuotaExceeded: 429,
     errors.Unavailable: 503,
 }
 #: Seconds after which a 503 may be tried again.
@@ -43,6 +44,8 @@ def problem(error: LongrunError, path: str) -> dict[str, Any]:
     }
     if isinstance(error, errors.KeyReused):
         content |= {"type": "urn:longrun:problem:key-reused", "title": error.title}
+    if isinstance(error, errors.QuotaExceeded):
+        content |= {"quota": error.quota, "limit": error.limit, "retry_after": error.retry_after}
     if isinstance(error, Refused) and error.errors:
         content["errors"] = list(error.errors)
     return content
@@ -53,6 +56,8 @@ def answer(error: LongrunError, request: Request, headers: dict[str, str] | None
     headers = dict(headers or {})
     if content["status"] == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if content["status"] == 429:
+        headers["Retry-After"] = str(content["retry_after"])
     if content["status"] == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
     return Response(dump(content), content["status"], headers, "application/problem+json")

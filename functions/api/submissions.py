@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import secrets
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from common import egress
-from common.errors import BadRequest, Fault, InvalidInput, KeyReused, NotFound, Unavailable, Unprocessable
+from common.errors import (
+    BadRequest,
+    Fault,
+    InvalidInput,
+    KeyReused,
+    NotFound,
+    QuotaExceeded,
+    Unavailable,
+    Unprocessable,
+)
 from common.jobs import (
     DEFAULT_TTL,
     MAX_ATTEMPTS,
@@ -21,12 +29,12 @@ from common.jobs import (
     MAX_TIMEOUT,
     MAX_TTL,
     Job,
-    Status,
+    Priority,
     derived_id,
     new_id,
 )
+from common.making import Order, make_job
 from common.queue import MAX_DELAY as MAX_MESSAGE_DELAY
-from common.store import RESEND
 from common.tasks import REGISTRY, Task, faults_of
 from common.telemetry import logger
 from common.usage import NANO, Budget
@@ -35,8 +43,6 @@ from functions.api.body import dump, parse
 
 #: Longest idempotency key, in characters.
 MAX_KEY = 255
-#: The sweeper sends a job that is delayed by more than a message can be, this much before its time, in seconds.
-AHEAD = 60
 #: Most metadata entries of a job.
 MAX_METADATA = 20
 
@@ -62,6 +68,9 @@ class Submission(BaseModel):
     upload: str | None = Field(default=None, description="Instead of input: the id of an upload that holds it.")
     callback_url: Annotated[str, AfterValidator(_callable)] | None = Field(
         default=None, description="An https address that is told of the job's end."
+    )
+    priority: Literal["low", "normal", "high"] = Field(
+        default="normal", description="Which queue it waits in; each has workers of its own."
     )
     delay_seconds: int = Field(default=0, ge=0, le=MAX_DELAY, description="Not to be started before.")
     timeout_seconds: int | None = Field(default=None, ge=1, le=MAX_TIMEOUT, description="Time limit of one attempt.")
@@ -109,17 +118,30 @@ def read_key(header: str | None) -> str | None:
 def submit(
     services: Services, owner: str, submission: Submission, key: str | None, *, callback_form: str | None = None
 ) -> Accepted:
-    """Raises Unprocessable (nothing was stored), KeyReused, or Unavailable (stored, and it will run)."""
-    task, text = _checked(services, owner, submission)
+    """Raises Unprocessable or QuotaExceeded (nothing was stored), KeyReused, or Unavailable (stored, and it will run)."""
+    task, text = checked(services, owner, submission)
+    try:
+        counted = services.limits.count(owner, services.clock())
+    except QuotaExceeded:  # what was submitted before makes no job, so it is still answered
+        before = None if key is None else services.store.get(derived_id(owner, key), services.clock(), consistent=True)
+        if before is None:
+            raise
+        return _replay(before, submission, text)
     job = replace(_job(services, owner, submission, task, text, key), callback_form=callback_form)
     job, is_new = services.store.put(job, services.clock())
     if not is_new:
-        if job.fingerprint != _fingerprint(submission, text):
-            raise KeyReused(f"Job {job.id} was made with this key and another payload; use a new key for a new job.")
-        return Accepted(job, replayed=True)
+        services.limits.give_back(owner, counted)
+        return _replay(job, submission, text)
     if submission.delay_seconds <= MAX_MESSAGE_DELAY:
         _send(services, job, submission.delay_seconds)
     return Accepted(job, replayed=False)
+
+
+def _replay(job: Job, submission: Submission, text: str) -> Accepted:
+    """Raises KeyReused."""
+    if job.fingerprint != fingerprint(submission, text):
+        raise KeyReused(f"Job {job.id} was made with this key and another payload; use a new key for a new job.")
+    return Accepted(job, replayed=True)
 
 
 def upload_key(owner: str, upload_id: str) -> str:
@@ -138,7 +160,7 @@ def uploaded(services: Services, owner: str, upload_id: str) -> bytes:
         raise Unprocessable("There is no such upload.", [fault]) from None
 
 
-def _checked(services: Services, owner: str, submission: Submission) -> tuple[Task, str]:
+def checked(services: Services, owner: str, submission: Submission) -> tuple[Task, str]:
     """The task and the input's text."""
     task = REGISTRY.find(submission.task)
     if task is None:
@@ -155,35 +177,38 @@ def _checked(services: Services, owner: str, submission: Submission) -> tuple[Ta
     return task, dump(value)
 
 
-def _job(services: Services, owner: str, submission: Submission, task: Task, text: str, key: str | None) -> Job:
-    now = services.clock()
-    delay = submission.delay_seconds
-    job_id = new_id() if key is None else derived_id(owner, key)
-    return Job(
-        id=job_id,
-        owner=owner,
+def order_of(submission: Submission, task: Task, text: str) -> Order:
+    """What was asked for, with the task's own limits where it says nothing."""
+    return Order(
         task=task.name,
-        status=Status.PENDING,
-        input=services.payloads.put_input(job_id, text, now),
-        created_at=now,
-        updated_at=now,
+        input=text,
         max_attempts=submission.max_attempts or task.max_attempts,
         timeout_seconds=submission.timeout_seconds or task.timeout_seconds,
         ttl_seconds=submission.ttl_seconds,
-        fingerprint=_fingerprint(submission, text),
-        token=secrets.token_hex(8),
-        run_at=now + delay if delay else 0,
-        wake_at=now + (delay + RESEND if delay <= MAX_MESSAGE_DELAY else delay - AHEAD),
+        task_version=task.version,
         callback_url=submission.callback_url,
         budget=Budget(
             max_tokens=submission.max_tokens,
             max_cost_nano_usd=None if submission.max_cost_usd is None else round(submission.max_cost_usd * NANO),
         ),
         metadata=submission.metadata,
+        priority=Priority(submission.priority),
     )
 
 
-def _fingerprint(submission: Submission, text: str) -> str:
+def _job(services: Services, owner: str, submission: Submission, task: Task, text: str, key: str | None) -> Job:
+    return make_job(
+        services.payloads,
+        order_of(submission, task, text),
+        job_id=new_id() if key is None else derived_id(owner, key),
+        owner=owner,
+        now=services.clock(),
+        fingerprint=fingerprint(submission, text),
+        delay=submission.delay_seconds,
+    )
+
+
+def fingerprint(submission: Submission, text: str) -> str:
     """Tells payloads apart; an input counts the same however it came and in whatever order its keys were."""
     options = submission.model_dump(exclude={"input", "upload"}, exclude_defaults=True)
     canonical = json.dumps([options, json.loads(text)], sort_keys=True)
@@ -192,7 +217,7 @@ def _fingerprint(submission: Submission, text: str) -> str:
 
 def _send(services: Services, job: Job, delay: int) -> None:
     try:
-        services.queue.send(job.id, delay)
+        services.queues.send(job, delay)
     except Exception as error:
         logger.error("message not sent", job_id=job.id, error=type(error).__name__)
         raise Unavailable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from common.jobs import Priority
 from common.queue import BATCH, Queue, Reminder
 from common.reads import Overdue
 from common.telemetry import logger
@@ -16,24 +17,22 @@ def sweep(services: Services, has_time: Callable[[], bool]) -> int:
     An item's next waking is written before its message is sent, conditionally: of two sweepers one sends, and a sweeper
     that dies in between leaves an item that is woken again.
     """
-    jobs, deliveries = _Outgoing(services.queue), _Outgoing(services.webhook_queue)
+    jobs = {priority: _Outgoing(services.queues.of(priority)) for priority in Priority}
+    deliveries = _Outgoing(services.webhook_queue)
     for overdue in services.store.overdue(services.clock()):
         if not has_time():
             logger.warning("sweep not finished")
             break
         if overdue.delivery is None:
-            jobs.add(_job(services, overdue))
+            now = services.clock()
+            if job := services.store.wake(overdue.job_id, overdue.wake_at, overdue.wakes, now):
+                jobs[job.priority].add(Reminder.of(job, max(0.0, job.run_at - now)))
         else:
             deliveries.add(_delivery(services, overdue.job_id, overdue.delivery, overdue))
-    jobs.send()
-    deliveries.send()
-    return jobs.sent + deliveries.sent
-
-
-def _job(services: Services, overdue: Overdue) -> Reminder | None:
-    now = services.clock()
-    job = services.store.wake(overdue.job_id, overdue.wake_at, overdue.wakes, now)
-    return None if job is None else Reminder(job.id, max(0.0, job.run_at - now))
+    outgoing = [*jobs.values(), deliveries]
+    for one in outgoing:
+        one.send()
+    return sum(one.sent for one in outgoing)
 
 
 def _delivery(services: Services, job_id: str, delivery_id: str, overdue: Overdue) -> Reminder | None:

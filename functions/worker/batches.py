@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import AsyncBatchProcessor, EventType, async_process_partial_response
@@ -12,6 +13,7 @@ from common.queue import Message
 from common.telemetry import logger
 from common.wiring import Services
 from functions.worker.runner import Later, Runner
+from functions.worker.supervision import Span
 
 #: When a message comes back after an error of ours (a table that does not answer), in seconds.
 AFTER_ERROR = 30
@@ -25,10 +27,10 @@ def make_handler(services: Services, runner: Runner) -> Callable[[dict[str, Any]
     # A batch that fails as a whole would make Lambda scale the worker down.
     processor = AsyncBatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
-    async def handle(record: SQSRecord) -> None:
+    async def handle(record: SQSRecord, span: Span) -> None:
         message = Message.from_record(record.raw_event)
         try:
-            outcome = await runner.run(message)
+            outcome = await runner.run(message, span)
         except Exception:  # noqa: BLE001
             logger.exception("message failed", job_id=message.job_id)
             outcome = Later(AFTER_ERROR)
@@ -37,13 +39,16 @@ def make_handler(services: Services, runner: Runner) -> Callable[[dict[str, Any]
             raise NotNow(message.job_id)
 
     def handler(event: dict[str, Any], context: Any) -> Any:
-        return async_process_partial_response(event=event, record_handler=handle, processor=processor, context=context)
+        span = Span.of(services.clock(), context.get_remaining_time_in_millis() / 1000)
+        return async_process_partial_response(
+            event=event, record_handler=partial(handle, span=span), processor=processor, context=context
+        )
 
     return handler
 
 
 def _hide(services: Services, message: Message, seconds: float) -> None:
     try:
-        services.queue.hide(message, seconds)
+        services.queues.hide(message, seconds)
     except Exception as error:  # noqa: BLE001  # then it comes back after the queue's own time-out
         logger.warning("message not hidden", job_id=message.job_id, error=type(error).__name__)

@@ -19,11 +19,13 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from common.errors import BudgetExceeded, ResultNotStorable
 from common.events import event
-from common.jobs import MAX_PAYLOAD, Job, Progress, Report
-from common.tasks import Context, Document, Stopped, Task, arguments
+from common.jobs import MAX_PAYLOAD, Job, Progress, Report, WaitKind
+from common.tasks import Call, Context, Document, Stopped, Task, arguments
 from common.usage import Usage
 from common.wiring import Services
+from functions.worker.durable import Durable
 from functions.worker.outbox import Outbox
+from functions.worker.steps import Paused, Steps
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Raised:
     error: BaseException
 
 
-Outcome = Returned | Raised
+Outcome = Returned | Raised | Paused
 
 
 class Execution:
@@ -60,6 +62,10 @@ class Execution:
         self._services = services
         self._job = job
         self.outbox = Outbox(changed)
+        self.steps = Steps(services, job, changed)
+        self._durable = Durable(
+            self.steps, services.clock, to_json, self.say, stop_here=self._stop_here, leave=self._cancel
+        )
         #: The job's usage, over all attempts; None until this one has used something.
         self.usage: Usage | None = None
         self._stopping = False
@@ -74,9 +80,16 @@ class Execution:
     def start(self) -> None:
         self._thread.start()
 
+    def pause(self) -> None:
+        """Has the task left when none of its steps is under way: its invocation ends soon."""
+        self._durable.pause()
+
     def ask_to_stop(self) -> None:
         """Stops an async task at its next await; a plain one sees ctx.cancelled, or Stopped at its next ctx.progress()."""
         self._stopping = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         loop, main_task = self._loop, self._main_task
         if loop is not None and main_task is not None:
             with contextlib.suppress(RuntimeError):  # the loop closed in between: the task has ended
@@ -94,6 +107,11 @@ class Execution:
     @property
     def has_news(self) -> bool:
         return self._news is not None or bool(self.outbox)
+
+    @property
+    def has_steps(self) -> bool:
+        """Steps that the task waits to see written."""
+        return bool(self.steps)
 
     @property
     def report(self) -> Report:
@@ -144,6 +162,15 @@ class Execution:
         job = self._job
         self._services.chats.put(job.owner, session_id, interaction, job_id=job.id, at=job.created_at)
 
+    def step(self, call: Call) -> Any:
+        """A coroutine in an async task, the value in a plain one."""
+        return self._durable.step_plainly(call) if self._loop is None else self._durable.step(call)
+
+    def wait(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any:
+        """Likewise."""
+        wait = self._durable.wait_plainly if self._loop is None else self._durable.wait
+        return wait(kind, name, key, seconds, **asked)
+
     def _stop_here(self) -> None:
         """A plain task that is to stop is stopped whenever it says something."""
         if self._stopping and self._loop is None:
@@ -176,11 +203,13 @@ class Execution:
             result = asyncio.run(self._await(task, call)) if task.is_async else task.function(**call)
             return Returned(to_json(result))
         except BaseException as error:  # noqa: BLE001  # whatever user code raises is this job's affair alone
-            return Raised(error)
+            is_left = self._durable.is_left and isinstance(error, asyncio.CancelledError | Stopped)
+            return Paused(dict(self.steps.waits)) if is_left and not self._stopping else Raised(error)
 
     async def _await(self, task: Task, call: dict[str, Any]) -> Any:
         self._main_task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
+        self._durable.attach(self._loop)
         if self._stopping:
             raise asyncio.CancelledError
         return await task.function(**call)

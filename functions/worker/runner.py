@@ -10,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, TaskTimeout, WorkerLost
+from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, StepMismatch, TaskTimeout, WorkerLost
 from common.jobs import Failure, Job, Report, Status
-from common.queue import Message
+from common.queue import MAX_DELAY, Message
 from common.retries import Retry, decide, is_retryable
 from common.tasks import Registry, Task, printable
 from common.telemetry import logger
 from common.wiring import Services
-from functions.worker.execution import Execution, Raised, Returned
-from functions.worker.supervision import Pace, Stop, Supervision
+from functions.worker.execution import Execution, Outcome, Raised, Returned
+from functions.worker.places import Place, Places
+from functions.worker.steps import Paused
+from functions.worker.supervision import ENDLESS, Pace, Span, Stop, Supervision
 
 #: Longest error message that is kept, in characters.
 MESSAGE = 4_000
@@ -51,14 +53,20 @@ class Runner:
         self._registry = registry
         self._pace = pace or Pace()
         self._chance = chance
+        self._places = Places(services, registry, chance=chance)
 
-    async def run(self, message: Message) -> Done | Later:
+    async def run(self, message: Message, span: Span = ENDLESS) -> Done | Later:
+        async with self._places.enter(message) as place:
+            return Done() if place is None else await self._run(message, place, span)
+
+    async def _run(self, message: Message, place: Place, span: Span) -> Done | Later:
         store, clock = self._services.store, self._services.clock
         try:
             job = await _call(store.claim, message.job_id, token=secrets.token_hex(8), now=clock())
         except NotClaimable as refused:
             return await self._unclaimed(message, refused.job)
-        supervision = Supervision(self._services, self._pace, job, message, clock() + job.timeout_seconds)
+        deadline = clock() + job.timeout_seconds - job.ran_before
+        supervision = Supervision(self._services, self._pace, job, message, deadline, span, place)
         execution = self._execution(job, supervision)
         if job.cancel_requested:  # the worker before this one died with that wish unanswered
             supervision.stopped = Stop.CANCELLED
@@ -81,9 +89,14 @@ class Runner:
         )
 
     def _load(self, job: Job) -> tuple[Task, Any]:
-        task = self._registry.find(job.task)
-        if task is None:  # a worker older than the API, in the middle of a deploy, or a task that was removed
+        newest = self._registry.find(job.task)
+        if newest is None:  # a worker older than the API, in the middle of a deploy, or a task that was removed
             raise Retryable(f"This worker has no task {job.task!r}.")
+        task = self._registry.find(job.task, job.task_version) or (newest if job.claims <= 1 else None)
+        if task is None:
+            raise StepMismatch(
+                f"The job was begun with version {job.task_version} of {job.task!r}, which is not there now."
+            )
         return task, task.validate(json.loads(self._services.payloads.get(job.id, job.input)))
 
     async def _unclaimed(self, message: Message, job: Job | None) -> Done | Later:
@@ -108,7 +121,7 @@ class Runner:
     async def _conclude(self, supervision: Supervision, execution: Execution) -> None:
         try:
             if supervision.stopped is not Stop.LEASE_LOST:
-                await self._end(await self._flushed(supervision.job, execution), supervision.stopped, execution)
+                await self._end(await self._flushed(supervision.job, execution), supervision, execution)
                 return
         except LeaseLost:
             pass
@@ -118,33 +131,50 @@ class Runner:
 
     async def _flushed(self, job: Job, execution: Execution) -> Job:
         """The job, with the last of what its task said written down. Raises LeaseLost."""
-        while page := execution.outbox.page():
-            job = await self._surely(self._services.store.flush, job, page, Report(), self._services.clock())
+        while (page := execution.outbox.page()) or execution.steps.page():
+            steps = execution.steps.page()
+            job = await self._surely(self._services.store.flush, job, page, Report(), self._services.clock(), steps)
             execution.outbox.drop()
+            execution.steps.drop()
         return job
 
     async def _acknowledge(self, message: Message) -> None:
         """Lambda does it when the whole batch is done; until then the message would come back, again and again."""
         try:
-            await _call(self._services.queue.delete, message)
+            await _call(self._services.queues.delete, message)
         except Exception as error:  # noqa: BLE001  # then it comes back and finds that there is nothing to do
             logger.warning("message not deleted", job_id=message.job_id, error=type(error).__name__)
 
-    async def _end(self, job: Job, stopped: Stop | None, execution: Execution) -> None:
-        """Writes how the attempt ended. Raises LeaseLost."""
-        store, clock = self._services.store, self._services.clock
-        outcome = execution.outcome or Raised(TimeoutError())
-        if stopped is Stop.TIMEOUT:
-            outcome = Raised(TaskTimeout(f"Task timed out after {job.timeout_seconds} s"))
-        match outcome:
+    async def _end(self, job: Job, supervision: Supervision, execution: Execution) -> None:
+        """Writes how the attempt ended, or where it is to go on. Raises LeaseLost."""
+        store, clock, report = self._services.store, self._services.clock, execution.report
+        match _outcome(job, supervision.stopped, execution):
             case Returned(text):
                 payload = await self._surely(self._services.payloads.put_result, job.id, job.attempt, text, clock())
-                ended = await self._surely(store.complete, job, payload, execution.report, clock())
-            case Raised() if stopped is Stop.CANCELLED:
-                ended = await self._surely(store.end_cancelled, job, execution.report, clock())
+                ended = await self._surely(store.complete, job, payload, report, clock())
+            case Paused() as paused:
+                ended = await self._paused(job, paused, supervision.ran, report)
+            case Raised(CancelRequested()):
+                ended = await self._surely(store.end_cancelled, job, report, clock())
             case Raised(error):
-                ended = await self._failed(job, error, execution.report)
+                ended = await self._failed(job, error, report)
         _log_ending(ended)
+
+    async def _paused(self, job: Job, paused: Paused, ran: float, report: Report) -> Job:
+        """Puts the job down, to be taken up again by the next message."""
+        store, clock = self._services.store, self._services.clock
+        try:
+            if paused.waits:
+                job = await self._surely(store.wait, job, paused.waits, report, ran, clock())
+            else:
+                job = await self._surely(store.put_back, job, report, ran, clock())
+        except CancelRequested:
+            cancelled: Job = await self._surely(store.end_cancelled, job, report, clock())
+            return cancelled
+        wait = max(0, job.run_at - clock()) if paused.waits else 0
+        if wait <= MAX_DELAY:
+            await self._remind(job, wait)
+        return job
 
     async def _failed(self, job: Job, error: BaseException, report: Report) -> Job:
         store, clock = self._services.store, self._services.clock
@@ -158,11 +188,14 @@ class Runner:
         except CancelRequested:
             cancelled: Job = await self._surely(store.end_cancelled, job, report, clock())
             return cancelled
-        try:
-            await _call(self._services.queue.send, job.id, decision.after)
-        except Exception as refused:  # noqa: BLE001  # the job is safe in the table: the sweeper sends what is overdue
-            logger.warning("retry not sent", job_id=job.id, error=type(refused).__name__)
+        await self._remind(job, decision.after)
         return job
+
+    async def _remind(self, job: Job, after: float) -> None:
+        try:
+            await _call(self._services.queues.send, job, after)
+        except Exception as refused:  # noqa: BLE001  # the job is safe in the table: the sweeper sends what is overdue
+            logger.warning("message not sent", job_id=job.id, error=type(refused).__name__)
 
     async def _surely(self, write: Callable[..., Any], *arguments: Any) -> Any:
         """An ending is worth some persistence: the work is done and paid for."""
@@ -175,6 +208,23 @@ class Runner:
                 logger.warning("write failed", write=write.__name__, error=type(error).__name__)
                 await asyncio.sleep(wait)
         return await _call(write, *arguments)
+
+
+def _outcome(job: Job, stopped: Stop | None, execution: Execution) -> Outcome:
+    """What became of the task, seen together with why it was stopped, if it was."""
+    outcome = execution.outcome or Raised(TimeoutError())
+    if stopped is Stop.TIMEOUT:
+        return Raised(TaskTimeout(f"Task timed out after {job.timeout_seconds} s"))
+    if isinstance(outcome, Returned):
+        return outcome
+    if stopped is Stop.CANCELLED:
+        return Raised(CancelRequested())
+    if stopped is Stop.OUT_OF_TIME:
+        outcome = Paused({})
+    if isinstance(outcome, Paused) and not outcome.waits and not execution.steps.finished:
+        whole = "No step was finished in a whole invocation: the task must be made of steps that fit into one."
+        return Raised(TaskTimeout(whole))
+    return outcome
 
 
 async def _call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -16,6 +16,7 @@ from common.store import LEASE
 from common.telemetry import logger
 from common.wiring import Services
 from functions.worker.execution import Execution
+from functions.worker.places import Place
 
 
 @dataclass(frozen=True)
@@ -42,26 +43,59 @@ class Stop(Enum):
     TIMEOUT = "time limit"
     CANCELLED = "cancelled"
     LEASE_LOST = "lease lost"
+    #: The invocation ends; the job goes on in another one.
+    OUT_OF_TIME = "out of time"
+
+
+@dataclass(frozen=True)
+class Span:
+    """How long the invocation lasts: from `pause_at` no step is begun, at `stop_at` the task is stopped where it stands.
+
+    Seconds since 1970.
+    """
+
+    pause_at: float = float("inf")
+    stop_at: float = float("inf")
+
+    @classmethod
+    def of(cls, now: float, seconds: float) -> Span:
+        """Of an invocation that has so many seconds left. Ending a job takes a few of them."""
+        return cls(now + seconds - min(60, seconds * 0.4), now + seconds - min(20, seconds * 0.25))
+
+
+#: Of an invocation that nobody ends.
+ENDLESS = Span()
 
 
 class Supervision:
     """`job` is the latest of it that was seen, `stopped` why the task was told to stop, if it was."""
 
-    def __init__(self, services: Services, pace: Pace, job: Job, message: Message, deadline: float) -> None:
+    def __init__(
+        self, services: Services, pace: Pace, job: Job, message: Message, deadline: float, span: Span, place: Place
+    ) -> None:
         self.job = job
         self.stopped: Stop | None = None
         self._services = services
         self._pace = pace
         self._message = message
+        self._place = place
         self.deadline = deadline
-        now = services.clock()
+        self._span = span
+        self._is_paused = False
+        self._began = now = services.clock()
         self._next_progress = now + pace.progress
         self._next_contact = self._next_renewal = now + pace.contact
+        self._next_steps = now
         self._stopped_at = 0.0
         #: The message was hidden for a lease's time only: once the job has ended, it must not come back.
         self.has_renewed = False
         self._loop = asyncio.get_running_loop()
         self._change = asyncio.Event()
+
+    @property
+    def ran(self) -> float:
+        """How long this attempt has run, over all its invocations, in seconds."""
+        return self.job.ran_before + self._services.clock() - self._began
 
     def changed(self) -> None:
         """To be called, from any thread, when there is news or an end."""
@@ -79,6 +113,9 @@ class Supervision:
     async def _nap(self, execution: Execution) -> None:
         now = self._services.clock()
         moments = [self._next_contact, self._next_renewal]
+        moments.append(self._span.stop_at if self._is_paused else self._span.pause_at)
+        if execution.has_steps:
+            moments.append(self._next_steps)
         if self.stopped is None:
             moments.append(self.deadline)
         elif self.stopped is not Stop.CANCELLED:
@@ -94,13 +131,18 @@ class Supervision:
             return
         if self.stopped is None and now >= self.deadline:
             self._stop(execution, Stop.TIMEOUT)
+        if not self._is_paused and now >= self._span.pause_at:
+            self._is_paused = True
+            execution.pause()
+        if self.stopped is None and now >= self._span.stop_at:
+            self._stop(execution, Stop.OUT_OF_TIME)
         if self.stopped not in (None, Stop.CANCELLED) and now - self._stopped_at >= self._pace.patience:
             execution.make_stop()
         if self.stopped is Stop.LEASE_LOST:
             self._next_contact = self._next_renewal = float("inf")
         elif now >= self._next_renewal:
             await self._contact(execution, self._renew)
-        elif execution.has_news and now >= self._next_progress:
+        elif (execution.has_steps and now >= self._next_steps) or (execution.has_news and now >= self._next_progress):
             await self._contact(execution, lambda: self._report(execution))
         elif now >= self._next_contact:
             await self._contact(execution, self._peek)
@@ -119,13 +161,17 @@ class Supervision:
                 self._stop(execution, Stop.CANCELLED)
 
     async def _report(self, execution: Execution) -> bool:
-        self._next_progress = self._services.clock() + self._pace.progress
-        news, page = execution.take_news(), execution.outbox.page()
-        report, now = Report(news, execution.usage), self._services.clock()
+        now = self._services.clock()
+        self._next_progress = self._next_steps = now + self._pace.progress  # sooner if this succeeds
+        news, page, steps = execution.take_news(), execution.outbox.page(), execution.steps.page()
+        report = Report(news, execution.usage)
         try:
-            if page:
-                self.job = await self._call(self._services.store.flush, self.job, page, report, now)
+            if page or steps:
+                self.job = await self._call(self._services.store.flush, self.job, page, report, now, steps)
                 execution.outbox.drop()
+                execution.steps.drop()
+                # A task waits for its steps to be written; what it says can wait.
+                self._next_steps = now
             elif news is not None:
                 self.job = await self._call(self._services.store.report, self.job, report, now)
         except BaseException:
@@ -136,10 +182,11 @@ class Supervision:
 
     async def _renew(self) -> bool:
         self._next_renewal = self._next_contact  # sooner than planned if this fails
+        await self._call(self._place.renew)
         self.job = await self._call(self._services.store.renew, self.job, self._services.clock())
         self._next_renewal = self._services.clock() + self._pace.renewal
         self.has_renewed = True
-        await self._call(self._services.queue.hide, self._message, LEASE + self._pace.margin)
+        await self._call(self._services.queues.hide, self._message, LEASE + self._pace.margin)
         return self.job.cancel_requested
 
     async def _peek(self) -> bool:

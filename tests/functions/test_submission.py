@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from mangum import Mangum
 
-from common.jobs import DAY, derived_id
-from common.queue import Queue
+from common.jobs import DAY, Priority, derived_id
+from common.queue import Queues
 from common.wiring import Services
 from tests.conftest import Api, Clock, Worker, client, message_count
 
@@ -127,7 +127,7 @@ def test_a_queue_that_refuses_is_a_503_that_is_safe_to_repeat(
 ) -> None:
     from functions.api.application import create_app
 
-    broken = replace(services, queue=Queue(client("sqs"), services.settings.queue_url + "-gone"))
+    broken = replace(services, queues=Queues(client("sqs"), {Priority.NORMAL: services.settings.queue_url + "-gone"}))
     api = Api(Mangum(create_app(broken), lifespan="off")).as_owner(services, "acme")
     key = {"idempotency-key": '"order-1"'}
 

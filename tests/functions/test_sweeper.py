@@ -88,7 +88,7 @@ def test_of_two_sweepers_one_sends(services: Services, make_job: Any, clock: Clo
     clock.advance(61)
     found = list(services.store.overdue(clock()))
     assert sweep() == 1
-    assert [services.store.wake(*one, clock()) for one in found] == [None]
+    assert [services.store.wake(one.job_id, one.wake_at, one.wakes, clock()) for one in found] == [None]
 
 
 def test_a_sweep_sends_many_in_batches_and_stops_in_time(

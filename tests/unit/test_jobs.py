@@ -37,7 +37,7 @@ def test_every_status_has_its_moves_and_can_be_reached() -> None:
 
 
 def test_only_what_runs_or_waits_to_run_can_start() -> None:
-    assert set(froms(Status.RUNNING)) == {Status.PENDING, Status.RUNNING}
+    assert set(froms(Status.RUNNING)) == {Status.PENDING, Status.WAITING, Status.RUNNING}
     assert froms(Status.COMPLETED) == [Status.RUNNING]
 
 

@@ -1,0 +1,120 @@
+"""The moves of jobs that go on later: in another invocation, at another time, when somebody answered, or when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from boto3.dynamodb.conditions import Attr
+
+from common.errors import CancelRequested, Conflict, InvalidTransition, LeaseLost
+from common.events import Event
+from common.expressions import Update
+from common.items import due_shard, job_key, ms, page_item, step_item, wait_item
+from common.jobs import Change, Job, Report, Status, Wait
+from common.steps import Step, wait_id
+from common.writes import RESEND, Failed, Writes, held, told
+
+#: More changes of status than these are moved out of the job's own item, which every write bills as a whole.
+MOST_CHANGES = 24
+#: So many of the latest stay.
+KEPT_CHANGES = 8
+#: The sweeper looks at a job that waits for longer than a message can be delayed this much before its time, in seconds.
+AHEAD = 60
+#: Longest delay of a message, in seconds (see `common/queue.py`).
+MAX_DELAY = 900
+
+
+class Resuming(Writes):
+    def put_back(self, job: Job, report: Report, ran: float, now: float) -> Job:
+        """running -> pending, to go on in another invocation as the same attempt, which ran for `ran` seconds so far.
+
+        Raises CancelRequested, LeaseLost.
+        """
+        update = self._changed(Status.PENDING, f"{job.token}-on", now, reason="continuation")
+        update.set(run_at=0, wake_at=ms(now + RESEND)).add("continuations")
+        return self._lay_down(job, Status.PENDING, update, report, ran, now)
+
+    def wait(self, job: Job, waits: Mapping[str, Wait], report: Report, ran: float, now: float) -> Job:
+        """running -> waiting, until the first of `waits` is over. Raises CancelRequested, LeaseLost."""
+        until = min(wait.until for wait in waits.values())
+        update = self._changed(
+            Status.WAITING, f"{job.token}-on", now, waits_for=sorted(wait.step for wait in waits.values())
+        )
+        update.set(waits={name: wait_item(wait) for name, wait in waits.items()}, run_at=ms(until))
+        update.set(wake_at=ms(until + RESEND if until - now <= MAX_DELAY else until - AHEAD))
+        return self._lay_down(job, Status.WAITING, update, report, ran, now)
+
+    def _lay_down(self, job: Job, to: Status, update: Update, report: Report, ran: float, now: float) -> Job:
+        update.set(**told(job, report), wakes=0, ran=ms(ran), ran_of=job.attempt)
+        update.copy("next_attempt", "attempt").remove("lease_until")
+        moved = _outgrown(job)
+        for change in moved:
+            for mapping in ("history", "seqs", "attempts"):
+                update.remove_from(mapping, change.token)
+        pages = [page_item(job, [status_event(change)], change.seq, now) for change in moved]
+        when = held(job) & Attr("cancel_requested").not_exists()
+        try:
+            if not pages:
+                return self._update(job.id, update, when)
+            self._transact(job.id, update, when, pages)
+        except Failed as failed:
+            seen = failed.job
+            if seen is None or seen.token != job.token:
+                raise LeaseLost(job.id) from None
+            if seen.status is Status.RUNNING:
+                raise CancelRequested(job.id) from None
+            return seen
+        found = self.get(job.id, now, consistent=True)
+        return found or replace(job, status=to)
+
+    def answer(self, job: Job, step: Step, token: str, now: float) -> Job:
+        """waiting -> pending, with what was waited for written down as the step's result. Raises Conflict."""
+        update = (
+            self._changed(Status.PENDING, token, now, answered=step.key)
+            .set(run_at=0, wake_at=ms(now + RESEND), wakes=0)
+            .remove_from("waits", wait_id(step.key))
+        )
+        asked = Attr("status").eq(Status.WAITING) & Attr(f"waits.{wait_id(step.key)}").exists()
+        same = Attr("created_at").eq(ms(job.created_at))
+        try:
+            self._transact(job.id, update, asked & same, [step_item(job, step)])
+        except Failed:
+            raise Conflict(f"Job {job.id} does not wait for that (any more).") from None
+        return self.get(job.id, now, consistent=True) or job
+
+    def revive(self, job: Job, token: str, now: float) -> Job:
+        """failed or cancelled -> pending, with all its attempts anew; its finished steps stay. Raises InvalidTransition."""
+        again = job.attempt + job.max_attempts - job.earlier_attempts
+        update = (
+            self._changed(Status.PENDING, token, now, reason="retry")
+            .set(run_at=0, wake_at=ms(now + RESEND), wakes=0, due=due_shard(job.id), ran=0)
+            .set(max_attempts=again, earlier_attempts=job.attempt)
+            .remove("error", "result", "finished_at", "expires_at", "cancel_requested", "waits", "progress")
+        )
+        ended = Attr("status").is_in([Status.FAILED, Status.CANCELLED]) & Attr("version").eq(job.version)
+        update.copy("next_attempt", "attempt", plus=1)
+        try:
+            return self._update(job.id, update, ended)
+        except Failed as failed:
+            seen = failed.job
+            if seen is not None and any(change.token == token for change in seen.history):
+                return seen  # it was written, and the answer lost
+            raise InvalidTransition(seen or job, "retried: only failed and cancelled jobs are") from None
+
+    def forget_steps(self, job: Job, first: Step) -> int:
+        """Deletes a finished step and those after it, the last first, so that a crash leaves no gap; returns how many."""
+        later = sorted((step for step in self.steps(job).values() if step.order >= first.order), key=lambda s: -s.order)
+        for step in later:
+            self._client.delete_item(TableName=self._table, Key=job_key(job.id, f"step#{step.key}"))
+        return len(later)
+
+
+def status_event(change: Change) -> Event:
+    """A change of status as the log has it."""
+    return Event("status", change.at, {"status": change.status, "attempt": change.attempt, **change.detail})
+
+
+def _outgrown(job: Job) -> Sequence[Change]:
+    """The changes that are moved out; the first stays, since it is the job's submission."""
+    return job.history[1:-KEPT_CHANGES] if len(job.history) > MOST_CHANGES else ()

@@ -1,0 +1,113 @@
+"""The routes of jobs that go on: answers to their questions, and another go for those that ended badly."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import Conflict, Fault, InvalidTransition, Unprocessable
+from common.jobs import Job, Status, Wait, WaitKind
+from common.steps import MAX_STEPS, Step
+from common.tasks import faults_of
+from common.telemetry import logger
+from common.views import job_view
+from common.wiring import Services
+from functions.api.auth import Caller
+from functions.api.body import dump, read_json
+from functions.api.jobs import caching, find, services_of
+
+router = APIRouter()
+
+
+class Answer(BaseModel):
+    """An answer to a waiting job's question."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    answer: Any = Field(description="What the question's schema says.")
+    question: str | None = Field(default=None, description="The question's id; needed only where several are open.")
+
+
+@router.post(
+    "/jobs/{job_id}/input",
+    status_code=202,
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": Answer.model_json_schema()}}}},
+)
+async def answer_question(request: Request, job_id: str, owner: Caller) -> Response:
+    """Answers a question of a waiting job, which goes on then."""
+    services = services_of(request)
+    given = await _read(request)
+    job = find(services, owner, job_id, consistent=True)
+    wait = _question(job, given.question)
+    _check(wait, given.answer)
+    now = services.clock()
+    payload = services.payloads.put_step(job.id, f"answer-{secrets.token_hex(8)}", dump(given.answer))
+    # It was asked for with these words and this schema: that is what it is recorded under.
+    step = Step(wait.step, wait.of, payload, now, job.claims * MAX_STEPS)
+    job = services.store.answer(job, step, secrets.token_hex(8), now)
+    return _sent(services, job)
+
+
+@router.post("/jobs/{job_id}/retry", status_code=202)
+async def retry_job(
+    request: Request, job_id: str, owner: Caller, from_step: Annotated[str | None, Query(max_length=200)] = None
+) -> Response:
+    """Runs a failed or cancelled job again, past its finished steps; `from_step` forgets that one and those after it."""
+    services = services_of(request)
+    job = find(services, owner, job_id, consistent=True)
+    if job.status not in (Status.FAILED, Status.CANCELLED):
+        raise InvalidTransition(job, "retried: only failed and cancelled jobs are")
+    if from_step is not None:
+        steps = services.store.steps(job)
+        if from_step not in steps:
+            known = ", ".join(sorted(steps)[:20]) or "none"
+            fault: Fault = {
+                "loc": ["query", "from_step"],
+                "msg": f"No finished step is called that; there are: {known}",
+            }
+            raise Unprocessable("There is no such step.", [fault])
+        services.store.forget_steps(job, steps[from_step])
+    return _sent(services, services.store.revive(job, secrets.token_hex(8), services.clock()))
+
+
+def _question(job: Job, question: str | None) -> Wait:
+    """The open question that is meant. Raises Conflict, Unprocessable."""
+    asked = {name: wait for name, wait in job.waits.items() if wait.kind is WaitKind.ANSWER}
+    if job.status is not Status.WAITING or not asked:
+        raise Conflict(f"Job {job.id} is {job.status} and asks nothing.")
+    if question is None and len(asked) == 1:
+        return next(iter(asked.values()))
+    if question not in asked:
+        fault: Fault = {"loc": ["question"], "msg": f"One of the open questions' ids: {', '.join(sorted(asked))}"}
+        raise Unprocessable("It is not clear which question that answers.", [fault])
+    return asked[question]
+
+
+def _check(wait: Wait, answer: Any) -> None:
+    """Raises Unprocessable for what the question's schema does not allow."""
+    import fastjsonschema  # here: few requests need it
+
+    try:
+        fastjsonschema.compile(dict(wait.schema or {}))(answer)
+    except fastjsonschema.JsonSchemaValueException as error:
+        fault: Fault = {"loc": ["answer", *error.path[1:]], "msg": error.message}
+        raise Unprocessable("The answer does not fit the question.", [fault]) from None
+
+
+def _sent(services: Services, job: Job) -> Response:
+    try:
+        services.queues.send(job, 0)
+    except Exception as error:  # noqa: BLE001  # it is pending: the sweeper sends what is overdue
+        logger.warning("message not sent", job_id=job.id, error=type(error).__name__)
+    view = job_view(job, services.clock(), services.payloads)
+    return Response(dump(view), 202, {"Location": f"/jobs/{job.id}"} | caching(services, job), "application/json")
+
+
+async def _read(request: Request) -> Answer:
+    try:
+        return Answer.model_validate(await read_json(request))
+    except ValidationError as error:
+        raise Unprocessable("The answer is not valid.", faults_of(error)) from None

@@ -1,0 +1,229 @@
+"""What a task's steps do: run once, be written down, and be passed over when the job goes on somewhere else.
+
+A task that waits, or whose invocation ends soon, is left as soon as none of its steps is under way: it is stopped where it
+stands, and begins anew later, passing its finished steps. So a step itself is not broken off for that, if it can be helped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from common.errors import Retryable
+from common.jobs import MAX_WAIT, Wait, WaitKind
+from common.retries import BASE, is_retryable
+from common.steps import Step, wait_id
+from common.tasks import Call, Stopped
+from functions.worker.steps import Steps, fingerprint
+
+#: A sleep that is shorter than this is slept where it is, in seconds: going away and coming back costs more.
+NAP = 5
+#: Longest wait between tries of one step, in seconds.
+LONGEST_PAUSE = 30
+#: From the last step's end to leaving a task that waits, in seconds: so long it may take to begin the next step.
+SETTLE = 0.02
+#: How long a plain task's thread waits for a write before it looks whether it is to stop, in seconds.
+LOOK_AROUND = 0.2
+
+
+class Left(Stopped):
+    """Raised inside a plain task to leave it in the middle: it goes on later."""
+
+
+@dataclass
+class Durable:
+    """One run's steps, called from the task. `to_json` gives a result's text, `say` puts an event into the job's log."""
+
+    steps: Steps
+    clock: Callable[[], float]
+    to_json: Callable[[Any], str]
+    say: Callable[[str, dict[str, Any]], None]
+    stop_here: Callable[[], None]
+    leave: Callable[[], None]
+    #: The task was left: whatever it raises now is no failure.
+    is_left: bool = False
+    _is_paused: bool = False
+    _in_flight: int = 0
+    _loop: asyncio.AbstractEventLoop | None = field(default=None)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The task is async, and this is its loop."""
+        self._loop = loop
+
+    def pause(self) -> None:
+        """No further step is begun in this run. Called by the worker."""
+        self._is_paused = True
+        if self._loop is not None:
+            self._settle(self._loop)
+
+    # -------------------------------------------------------------- an async task's steps
+
+    async def step(self, call: Call) -> Any:
+        key = self.steps.begin(call.name, call.key)
+        found = await asyncio.to_thread(self.steps.recorded, key, _of(call))
+        if found is None:
+            await self._gate()
+            self._in_flight += 1
+            try:
+                text = self.to_json(await self._tries(call))
+                found = await self._written(key, _of(call), text)
+            finally:
+                self._in_flight -= 1
+                self._settle(asyncio.get_running_loop())
+        return await asyncio.to_thread(self.steps.value, found, call.result_type)
+
+    async def wait(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any:
+        """Sleeps, or waits for an answer, without a worker. Raises NoAnswer."""
+        result_type = asked.pop("result_type", None)
+        whole = self.steps.begin(name, key)
+        of = fingerprint(kind, asked)
+        found = await asyncio.to_thread(self.steps.recorded, whole, of)
+        if found is None:
+            left = self._open(whole, kind, of, seconds, asked) - self.clock()
+            if 0 < left <= NAP and kind is WaitKind.SLEEP and not self._is_paused:
+                await asyncio.sleep(left)
+                left = 0
+            if left > 0:
+                self._settle(asyncio.get_running_loop())
+                await asyncio.Event().wait()  # until the task is left
+            found = await self._written(whole, of, "null", _overdue(kind))
+            self._close(whole)
+        return await asyncio.to_thread(self.steps.value, found, result_type)
+
+    async def _gate(self) -> None:
+        if self._is_paused:
+            self._settle(asyncio.get_running_loop())
+            await asyncio.Event().wait()  # until the task is left
+
+    async def _tries(self, call: Call) -> Any:
+        for tried in range(call.retries + 1):
+            try:
+                async with asyncio.timeout(call.timeout):
+                    if inspect.iscoroutinefunction(call.function):
+                        return await call.function(*call.arguments, **call.options)
+                    result = await asyncio.to_thread(call.function, *call.arguments, **call.options)
+                    return await result if inspect.isawaitable(result) else result
+            except Exception as error:
+                if tried == call.retries or not is_retryable(error) or self._is_paused:
+                    raise
+                await asyncio.sleep(_pause(error, tried))
+        raise AssertionError("the last try returns or raises")
+
+    async def _written(self, key: str, of: str, text: str, error: str | None = None) -> Step:
+        step, written = await asyncio.to_thread(self.steps.write, key, of, text, error)
+        self.say("step", {"name": key})
+        await asyncio.wrap_future(written)
+        return step
+
+    def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Leaves the task a moment from now, if there is a reason and nothing under way."""
+        loop.call_soon_threadsafe(loop.call_later, SETTLE, self._leave_if_idle)
+
+    def _leave_if_idle(self) -> None:
+        if (self._is_paused or self.steps.waits) and not self._in_flight and not self.is_left:
+            self.is_left = True
+            self.leave()
+
+    # -------------------------------------------------------------- a plain task's steps
+
+    def step_plainly(self, call: Call) -> Any:
+        key = self.steps.begin(call.name, call.key)
+        found = self.steps.recorded(key, _of(call))
+        if found is None:
+            if self._is_paused:
+                self._leave_now()
+            found = self._write_plainly(key, _of(call), self.to_json(self._try_plainly(call)))
+        return self.steps.value(found, call.result_type)
+
+    def wait_plainly(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any:
+        result_type = asked.pop("result_type", None)
+        whole = self.steps.begin(name, key)
+        of = fingerprint(kind, asked)
+        found = self.steps.recorded(whole, of)
+        if found is None:
+            left = self._open(whole, kind, of, seconds, asked) - self.clock()
+            if 0 < left <= NAP and kind is WaitKind.SLEEP and not self._is_paused:
+                time.sleep(left)
+                left = 0
+            if left > 0:
+                self._leave_now()
+            found = self._write_plainly(whole, of, "null", _overdue(kind))
+            self._close(whole)
+        return self.steps.value(found, result_type)
+
+    def _try_plainly(self, call: Call) -> Any:
+        for tried in range(call.retries + 1):
+            self.stop_here()
+            try:
+                if call.timeout is None:
+                    return call.function(*call.arguments, **call.options)
+                return _within(call.timeout, call.function, call.arguments, call.options)
+            except Exception as error:
+                if tried == call.retries or not is_retryable(error) or self._is_paused:
+                    raise
+                time.sleep(_pause(error, tried))
+        raise AssertionError("the last try returns or raises")
+
+    def _write_plainly(self, key: str, of: str, text: str, error: str | None = None) -> Step:
+        step, written = self.steps.write(key, of, text, error)
+        self.say("step", {"name": key})
+        self._await(written)
+        return step
+
+    def _await(self, written: Future[None]) -> None:
+        while True:
+            try:
+                return written.result(LOOK_AROUND)
+            except Late:
+                self.stop_here()
+
+    def _leave_now(self) -> NoReturn:
+        self.is_left = True
+        raise Left("The job goes on later.")
+
+    # -------------------------------------------------------------- what both need
+
+    def _open(self, key: str, kind: WaitKind, of: str, seconds: float, asked: dict[str, Any]) -> float:
+        """Until when the step waits; the first time, it is made known what for."""
+        known = self.steps.job.waits.get(wait_id(key))
+        latest = self.steps.job.created_at + MAX_WAIT
+        wait = known or Wait(key, kind, min(self.clock() + seconds, latest), of, **asked)
+        if known is None and kind is WaitKind.ANSWER:
+            self.say("question", {"id": wait_id(key), "question": wait.question, "schema": wait.schema})
+        if wait.until - self.clock() > (NAP if kind is WaitKind.SLEEP else 0):
+            self.steps.waits[wait_id(key)] = wait
+        return wait.until
+
+    def _close(self, key: str) -> None:
+        self.steps.waits.pop(wait_id(key), None)
+
+
+def _of(call: Call) -> str:
+    return fingerprint(call.arguments, call.options)
+
+
+def _overdue(kind: WaitKind) -> str | None:
+    return "Nobody answered in time." if kind is WaitKind.ANSWER else None
+
+
+def _pause(error: Exception, tried: int) -> float:
+    asked = error.after if isinstance(error, Retryable) and error.after else 0
+    return min(LONGEST_PAUSE, max(asked, BASE * 2.0**tried * random.random()))  # noqa: S311
+
+
+def _within(seconds: float, function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """A plain function cannot be broken off: one that takes too long goes on, and nobody waits for it."""
+    pool = ThreadPoolExecutor(1, "step")
+    try:
+        return pool.submit(function, *arguments, **options).result(seconds)
+    except Late:
+        raise TimeoutError(f"The step was not done within {seconds:g} s.") from None
+    finally:
+        pool.shutdown(wait=False)
