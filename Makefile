@@ -23,7 +23,7 @@ LOCKED_GROUPS := common api worker webhooks dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo key keys revoke test lint unit e2e validate bench bench-live format lock build deploy clean
+.PHONY: help setup run demo key keys revoke limits test lint unit e2e validate bench bench-live format lock build deploy clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,10 @@ keys: $(STAMP) ## list an owner's API keys: make keys OWNER=acme [STACK=…]
 
 revoke: $(STAMP) ## end an API key: make revoke OWNER=acme KEY_ID=… [STACK=…]
 	@$(BIN)/python -m dev.keys revoke --owner "$(OWNER)" --key-id "$(KEY_ID)" $(if $(STACK),--stack "$(STACK)")
+
+limits: $(STAMP) ## show or set an owner's own limits: make limits OWNER=acme [RUNNING=5] [PER_MINUTE=100] [FORGET=1] [STACK=…]
+	@$(BIN)/python -m dev.limits --owner "$(OWNER)" $(if $(RUNNING),--running "$(RUNNING)") \
+		$(if $(PER_MINUTE),--per-minute "$(PER_MINUTE)") $(if $(FORGET),--forget) $(if $(STACK),--stack "$(STACK)")
 
 test: lint validate ## every check: style, types, the template, all tests, the built functions end to end
 	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/e2e

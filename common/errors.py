@@ -25,7 +25,8 @@
         │   ├── ResultNotStorable  the returned value is not JSON, or too large
         │   ├── StepReused         two steps of one run have the same name and key
         │   ├── StepMismatch       the task has changed, and what was recorded of the job does not fit it
-        │   └── NoAnswer           nobody answered in time
+        │   ├── NoAnswer           nobody answered in time
+        │   └── ChildFailed        a child did, and one was enough
         ├── TaskTimeout            the time limit passed
         ├── WorkerLost             the worker died, the last attempt included
         └── DeadLettered           no worker could handle the job's message at all
@@ -188,6 +189,10 @@ class StepMismatch(Permanent):
 
 class NoAnswer(Permanent):
     """Nobody answered in time"""
+
+
+class ChildFailed(Permanent):
+    """A child failed"""
 
 
 class TaskTimeout(TaskError):

@@ -80,6 +80,13 @@ class Update:
             self._sets.append(f"{name} = {name} + {self._value(1)}")
         return self
 
+    def increase(self, **amounts: int) -> Update:
+        """Counts attributes up by so much each."""
+        for attribute, amount in amounts.items():
+            name = self._name(attribute)
+            self._sets.append(f"{name} = {name} + {self._value(amount)}")
+        return self
+
     def put_in(self, mapping: str, key: str, value: Any) -> Update:
         """mapping[key] = value, in a map that exists."""
         self._sets.append(f"{self._name(mapping)}.{self._name(key)} = {self._value(value)}")

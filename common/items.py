@@ -38,6 +38,7 @@ def job_item(job: Job) -> dict[str, Any]:
         "due": due_shard(job.id),
         "metadata": dict(job.metadata),
         "cancel_requested": job.cancel_requested or None,
+        "has_children": job.has_children or None,
         "history": {job.token: {"at": ms(job.created_at), "status": job.status}},
         "seqs": {job.token: 1},
         "attempts": {job.token: job.attempt},

@@ -173,9 +173,11 @@ class Job:
     waits: Mapping[str, Wait] = field(default_factory=dict)
     #: The version of its task that it was submitted to.
     task_version: int = 1
-    #: The job whose child it is, and the step that made it: `name#number`.
+    #: The job whose child it is, when that was born (milliseconds), and the step that made it: `key#number`.
     parent: str | None = None
+    parent_born: int | None = None
     parent_step: str | None = None
+    has_children: bool = False
     result: Payload | None = None
     error: Failure | None = None
     progress: Progress | None = None

@@ -44,8 +44,7 @@ class Keys:
 
     def create(self, owner: str, name: str, now: float) -> tuple[str, KeyInfo]:
         """A new key for an owner; this is the only time that it can be seen. Raises NotAnOwner."""
-        if not _OWNER.fullmatch(owner):
-            raise NotAnOwner(f"{owner!r}: {NotAnOwner.__doc__}")
+        check_owner(owner)
         key = f"lr_{secrets.token_urlsafe(32)}"
         info = KeyInfo(id=_hash(key)[:12], owner=owner, name=name, created_at=now)
         values = {
@@ -103,6 +102,12 @@ class Keys:
             ]
         )
         return True
+
+
+def check_owner(owner: str) -> None:
+    """Raises NotAnOwner. An owner's name is also the group of its messages: SQS takes more than we do."""
+    if not _OWNER.fullmatch(owner):
+        raise NotAnOwner(f"{owner!r}: {NotAnOwner.__doc__}")
 
 
 def _hash(key: str) -> str:

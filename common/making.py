@@ -30,6 +30,10 @@ class Order:
     budget: Budget = field(default_factory=Budget)
     metadata: Mapping[str, str] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
+    #: The job whose child it is to be, when that was born, and the step that makes it: see `common/families.py`.
+    parent: str | None = None
+    parent_born: int | None = None
+    parent_step: str | None = None
 
 
 def make_job(
@@ -56,4 +60,7 @@ def make_job(
         budget=order.budget,
         metadata=order.metadata,
         priority=order.priority,
+        parent=order.parent,
+        parent_born=order.parent_born,
+        parent_step=order.parent_step,
     )

@@ -12,7 +12,7 @@ from functools import cache
 from common.deliveries import KEPT, Delivery, State
 from common.endpoints import Endpoint
 from common.items import ms
-from common.jobs import Change, Job
+from common.jobs import Change, Job, Status
 from common.telemetry import logger
 from common.webhooks import TYPES, body, message_id
 from common.wiring import Services
@@ -22,10 +22,17 @@ SIMPLE = "simple"
 
 
 def told_changes(old: Job | None, new: Job) -> list[Change]:
-    """The changes of status, new since `old`, that receivers are told."""
+    """The changes of status, new since `old`, that receivers are told. Of children it is their parent that is."""
+    if new.parent is not None:
+        return []
     # A job under a reused idempotency key takes an expired one's place; its own history begins anew.
     known = {change.seq for change in old.history} if old and old.created_at == new.created_at else set()
-    return [change for change in new.history if change.status in TYPES and change.seq not in known]
+    return [change for change in new.history if _is_told(change) and change.seq not in known]
+
+
+def _is_told(change: Change) -> bool:
+    """A job that sleeps, or waits for its children, needs nobody."""
+    return change.status in TYPES and (change.status is not Status.WAITING or bool(change.detail.get("asks")))
 
 
 class Notices:

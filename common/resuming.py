@@ -11,7 +11,7 @@ from common.errors import CancelRequested, Conflict, InvalidTransition, LeaseLos
 from common.events import Event
 from common.expressions import Update
 from common.items import due_shard, job_key, ms, page_item, step_item, wait_item
-from common.jobs import Change, Job, Report, Status, Wait
+from common.jobs import Change, Job, Report, Status, Wait, WaitKind
 from common.steps import Step, wait_id
 from common.writes import RESEND, Failed, Writes, held, told
 
@@ -38,9 +38,10 @@ class Resuming(Writes):
     def wait(self, job: Job, waits: Mapping[str, Wait], report: Report, ran: float, now: float) -> Job:
         """running -> waiting, until the first of `waits` is over. Raises CancelRequested, LeaseLost."""
         until = min(wait.until for wait in waits.values())
-        update = self._changed(
-            Status.WAITING, f"{job.token}-on", now, waits_for=sorted(wait.step for wait in waits.values())
-        )
+        steps = sorted(wait.step for wait in waits.values())
+        # None for no: receivers are told of questions alone.
+        asks = any(wait.kind is WaitKind.ANSWER for wait in waits.values()) or None
+        update = self._changed(Status.WAITING, f"{job.token}-on", now, waits_for=steps, asks=asks)
         update.set(waits={name: wait_item(wait) for name, wait in waits.items()}, run_at=ms(until))
         update.set(wake_at=ms(until + RESEND if until - now <= MAX_DELAY else until - AHEAD))
         return self._lay_down(job, Status.WAITING, update, report, ran, now)
@@ -82,6 +83,20 @@ class Resuming(Writes):
         except Failed:
             raise Conflict(f"Job {job.id} does not wait for that (any more).") from None
         return self.get(job.id, now, consistent=True) or job
+
+    def note_children(self, job: Job) -> None:
+        """From now on the job's end is its children's affair, too. Raises LeaseLost."""
+        self._as_holder(job, Update().set(has_children=True))
+
+    def wake_parent(self, job_id: str, step: str, token: str, now: float) -> Job | None:
+        """waiting -> pending, if it is for that step's children that the job waits; None if not, or not any more."""
+        update = self._changed(Status.PENDING, token, now, ended=step).set(run_at=0, wake_at=ms(now + RESEND), wakes=0)
+        update.remove_from("waits", wait_id(step))
+        try:
+            waits = Attr("status").eq(Status.WAITING) & Attr(f"waits.{wait_id(step)}").exists()
+            return self._update(job_id, update, waits)
+        except Failed:
+            return None
 
     def revive(self, job: Job, token: str, now: float) -> Job:
         """failed or cancelled -> pending, with all its attempts anew; its finished steps stay. Raises InvalidTransition."""

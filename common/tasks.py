@@ -20,7 +20,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar, overload
@@ -33,7 +33,7 @@ from common.errors import Fault, InvalidInput, Permanent, Retryable
 from common.jobs import DAY, MAX_ATTEMPTS, MAX_TIMEOUT, MAX_WAIT, Progress, WaitKind
 from common.usage import NANO, Usage
 
-__all__ = ["Context", "Document", "Permanent", "Retryable", "Stopped", "Task", "task"]
+__all__ = ["Child", "Context", "Document", "Permanent", "Retryable", "Stopped", "Task", "task"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 #: Most jobs that a task's `concurrency` may count.
@@ -66,6 +66,7 @@ class Link(Protocol):
     def remember(self, session_id: str, interaction: dict[str, Any]) -> None: ...
     def step(self, call: Call) -> Any: ...
     def wait(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any: ...
+    def gather(self, family: Gathering) -> Any: ...
 
 
 class Context:
@@ -203,6 +204,27 @@ class Context:
         text = printable(question, QUESTION)
         return self._link.wait(WaitKind.ANSWER, name, key, timeout, question=text, schema=told, result_type=kind)
 
+    def gather(
+        self,
+        task: str | Callable[..., Any],
+        inputs: Iterable[Any],
+        *,
+        concurrency: int | None = None,
+        fail_fast: bool = False,
+        name: str | None = None,
+        key: str | None = None,
+    ) -> Any:
+        """Runs a job of `task` for each input, without a worker meanwhile, and gives a Child for each: `await` it.
+
+        `inputs` are the task's input models, or what JSON has for them, 10,000 at most; at most `concurrency` run at a
+        time. Children have this job's owner and priority, and are cancelled with it. With `fail_fast` the first that does
+        not complete ends the others, and raises ChildFailed. Two gatherings of one task are told apart by `name` or `key`.
+        """
+        called = task if isinstance(task, str) else task.__name__
+        if concurrency is not None and concurrency < 1:
+            raise ValueError(f"concurrency counts from 1, it is not {concurrency}.")
+        return self._link.gather(Gathering(name or called, key, called, list(inputs), concurrency, fail_fast))
+
     def remember(self, session_id: str, interaction: dict[str, Any]) -> None:
         """Puts an interaction into a chat session's log: once for this job, however often it is tried."""
         self._link.remember(session_id, interaction)
@@ -220,6 +242,32 @@ class Call:
     retries: int = 0
     timeout: float | None = None
     result_type: Any = None
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """Children as a task asks for them."""
+
+    name: str
+    key: str | None
+    task: str
+    inputs: list[Any]
+    concurrency: int | None
+    fail_fast: bool
+
+
+@dataclass(frozen=True)
+class Child:
+    """What became of a child: `completed`, `failed` or `cancelled`; `error` says why it did not complete."""
+
+    id: str | None
+    status: str
+    result: Any
+    error: str | None
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "completed"
 
 
 @dataclass(frozen=True)

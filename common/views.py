@@ -47,6 +47,8 @@ def job_view(job: Job, now: float, payloads: Payloads, *, without: Sequence[str]
         "finished_at": rfc3339(job.finished_at),
         "expires_at": rfc3339(job.expires_at),
         "continuations": job.continuations,
+        "parent": job.parent,
+        "has_children": job.has_children,
         "questions": [_question_view(name, wait) for name, wait in job.waits.items() if wait.kind is WaitKind.ANSWER]
         if job.status is Status.WAITING
         else [],

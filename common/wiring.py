@@ -16,6 +16,7 @@ from common.chats import Chats
 from common.deliveries import Deliveries
 from common.documents import Documents
 from common.endpoints import Endpoints
+from common.families import Families
 from common.jobs import Priority
 from common.keys import Keys
 from common.limits import Limits, OwnerLimits
@@ -56,6 +57,7 @@ class Services:
     webhook_queue: Queue
     deliveries: Deliveries
     endpoints: Endpoints
+    families: Families
     blobs: Blobs
     payloads: Payloads
     documents: Documents
@@ -100,6 +102,7 @@ def services(
         "slots": Slots(table, settings.table_name),
         "webhook_queue": Queue(messages, settings.webhook_queue_url),
         "deliveries": Deliveries(table, settings.table_name),
+        "families": Families(table, settings.table_name),
         "endpoints": Endpoints(table, settings.table_name, vault),
         "blobs": blobs,
         "payloads": Payloads(store, blobs),

@@ -70,7 +70,7 @@ class Writes(Reads):
         arguments: Any = {"TableName": self._table, "Key": job_key(job_id), "ReturnValues": "ALL_NEW"}
         arguments |= update.arguments(Attr("pk").exists() & when)
         try:
-            answer = _patiently(
+            answer = patiently(
                 lambda: self._client.update_item(ReturnValuesOnConditionCheckFailure="ALL_OLD", **arguments)
             )
         except ClientError as error:
@@ -90,7 +90,7 @@ class Writes(Reads):
         # The same for each try: one whose answer was lost must not fail on its own effect.
         token = secrets.token_hex(16)
         try:
-            _patiently(lambda: self._client.transact_write_items(TransactItems=items, ClientRequestToken=token))
+            patiently(lambda: self._client.transact_write_items(TransactItems=items, ClientRequestToken=token))
         except ClientError as error:
             reasons: Any = error.response.get("CancellationReasons") or [{}]
             if reasons[0].get("Code") != "ConditionalCheckFailed":
@@ -98,7 +98,7 @@ class Writes(Reads):
             raise Failed(item_job(reasons[0]["Item"]) if reasons[0].get("Item") else None) from None
 
 
-def _patiently(write: Callable[[], Any]) -> Any:
+def patiently(write: Callable[[], Any]) -> Any:
     """A write that met another's transaction is made again: botocore does not do that by itself."""
     for pause in CONFLICT_PAUSES:
         try:

@@ -25,7 +25,7 @@ HOME = Path(__file__).parent.parent / ".longrun"
 
 
 class NoStack(Exception):
-    """There is nothing to make keys for."""
+    """There is nothing to make keys or limits for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,24 +59,27 @@ def _run(options: argparse.Namespace, keys: Keys) -> int:
 
 
 def _keys(stack: str | None, home: Path) -> Keys:
+    client, outputs = reach(stack, home)
+    return Keys(client, outputs["TableName"])
+
+
+def reach(stack: str | None, home: Path) -> tuple[Any, dict[str, str]]:
+    """A client of the database of a deployment, or of the local stack, and the stack's outputs. Raises NoStack."""
     if stack:
         session = boto3.session.Session()
         described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
         outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
-        return Keys(session.client("dynamodb"), outputs["TableName"])
-    return _local_keys(home)
-
-
-def _local_keys(home: Path) -> Keys:
+        return session.client("dynamodb"), outputs
     from dev.emulator import root
 
     try:
         memory: dict[str, Any] = json.loads((home / "stack.json").read_text())
-        table, port = memory["outputs"]["TableName"], memory["port"]
+        outputs, port = dict(memory["outputs"]), memory["port"]
     except (OSError, ValueError, KeyError):
-        raise NoStack("There is no local stack. Start it with `make run`, or name a deployment: STACK=…") from None
-    client = boto3.session.Session().client("dynamodb", endpoint_url=f"http://127.0.0.1:{port}", **root())
-    return Keys(client, table)
+        outputs, port = {}, 0
+    if "TableName" not in outputs:
+        raise NoStack("There is no local stack. Start it with `make run`, or name a deployment: STACK=…")
+    return boto3.session.Session().client("dynamodb", endpoint_url=f"http://127.0.0.1:{port}", **root()), outputs
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

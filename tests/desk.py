@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from common.errors import NotFound
-from common.jobs import Progress
-from common.tasks import Context, Document
+from common.jobs import Progress, WaitKind
+from common.tasks import Call, Context, Document, Gathering
 from common.usage import Usage
 
 
@@ -43,6 +44,16 @@ class Desk:
         return list(self.stored)
 
     def remember(self, session_id: str, interaction: dict[str, Any]) -> None: ...
+
+    async def step(self, call: Call) -> Any:
+        """Nothing is recorded here."""
+        return json.loads(json.dumps(await call.function(*call.arguments, **call.options)))
+
+    def wait(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any:
+        raise NotImplementedError
+
+    def gather(self, family: Gathering) -> Any:
+        raise NotImplementedError
 
 
 def text(document_id: str, content: str) -> Document:

@@ -43,23 +43,25 @@ class Post:
         self._streams = SESSION.client(
             "dynamodbstreams", endpoint_url=f"https://streams.dynamodb.{REGION}.amazonaws.com"
         )
-        arn = self._streams.list_streams(TableName=services.settings.table_name)["Streams"][0]["StreamArn"]
-        shard = self._streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
-        self._iterator: str = self._streams.get_shard_iterator(
-            StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
+        self._arn = self._streams.list_streams(TableName=services.settings.table_name)["Streams"][0]["StreamArn"]
+        shards = self._streams.describe_stream(StreamArn=self._arn)["StreamDescription"]["Shards"]
+        self._shard: str = shards[0]["ShardId"]
+        self._seen = ""
 
     def records(self) -> list[dict[str, Any]]:
         """What the stream has that is new and that the template's filters let through, as Lambda hands it over."""
+        # A new iterator each time: moto's own shows what a failed transaction had undone, and nothing after that.
+        where = {"ShardIteratorType": "TRIM_HORIZON"}
+        if self._seen:
+            where = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": self._seen}
+        iterator = self._streams.get_shard_iterator(StreamArn=self._arn, ShardId=self._shard, **where)["ShardIterator"]
         found: list[dict[str, Any]] = []
-        while True:
-            answer = self._streams.get_records(ShardIterator=self._iterator, Limit=1000)
-            self._iterator = answer["NextShardIterator"]
-            if not answer["Records"]:
-                return [record for record in found if any(matches(each, record) for each in FILTERS)]
-            for record in answer["Records"]:
+        while records := (answer := self._streams.get_records(ShardIterator=iterator, Limit=1000))["Records"]:
+            iterator, self._seen = answer["NextShardIterator"], records[-1]["dynamodb"]["SequenceNumber"]
+            for record in records:
                 record["dynamodb"].pop("ApproximateCreationDateTime")
                 found.append(load_event("notifier")["Records"][0] | record)
+        return [record for record in found if any(matches(each, record) for each in FILTERS)]
 
     def notify(self) -> dict[str, Any]:
         """One run of the notifier over everything new."""

@@ -16,6 +16,8 @@ from tests.conftest import RESOURCES, ROOT
 
 FUNCTIONS = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::Serverless::Function"}
 WORKER = FUNCTIONS["WorkerFunction"]
+#: The queues of jobs, and the worker's mapping of each.
+QUEUES = {"Queue": "Jobs", "HighQueue": "HighJobs", "LowQueue": "LowJobs"}
 
 
 def test_every_function_of_the_tree_is_deployed_and_no_other() -> None:
@@ -49,13 +51,37 @@ def test_leases_are_renewed_before_they_end() -> None:
 
 def test_throttled_invocations_do_not_bury_jobs() -> None:
     assert RESOURCES["Queue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"] >= 5
-    assert "MaximumConcurrency" in WORKER["Events"]["Jobs"]["Properties"]["ScalingConfig"]
+    for event in QUEUES.values():
+        assert "MaximumConcurrency" in WORKER["Events"][event]["Properties"]["ScalingConfig"]
+
+
+def test_the_queues_of_all_priorities_are_alike() -> None:
+    normal = RESOURCES["Queue"]["Properties"]
+    for queue, event in QUEUES.items():
+        assert RESOURCES[queue]["Properties"] == normal
+        mapping = WORKER["Events"][event]["Properties"]
+        assert mapping["Queue"] == {"Fn::GetAtt": [queue, "Arn"]}
+        assert mapping | {"Queue": 0, "ScalingConfig": 0} == {
+            **WORKER["Events"]["Jobs"]["Properties"],
+            "Queue": 0,
+            "ScalingConfig": 0,
+        }
+
+
+def test_whoever_sends_jobs_messages_may_send_to_every_priority() -> None:
+    arns = [{"Fn::GetAtt": [queue, "Arn"]} for queue in QUEUES]
+    for properties in FUNCTIONS.values():
+        for policy in properties["Policies"]:
+            for statement in policy.get("Fn::If", [None, policy])[1]["Statement"]:
+                named = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+                if arns[0] in named:
+                    assert all(arn in named for arn in arns), statement
 
 
 @pytest.mark.parametrize(
     ("function", "event"),
     [
-        ("WorkerFunction", "Jobs"),
+        *(("WorkerFunction", event) for event in QUEUES.values()),
         ("DeadLettersFunction", "DeadLetters"),
         ("WebhooksFunction", "Webhooks"),
         ("NotifierFunction", "Changes"),

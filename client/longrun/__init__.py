@@ -40,6 +40,7 @@ from longrun.models import (
     Usage,
 )
 from longrun.retries import Retries
+from longrun.schedules import Schedule
 from longrun.webhooks import Delivery, Endpoint, SigningSecret, Try
 
 __version__ = version("longrun")
@@ -73,6 +74,7 @@ __all__ = [
     "Progress",
     "RateLimited",
     "Retries",
+    "Schedule",
     "SigningSecret",
     "Status",
     "Task",

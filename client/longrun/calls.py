@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
-from longrun.errors import InvalidInput
 from longrun.following import Channel, by_channel, by_polling
 from longrun.models import Document, DocumentPage, Event, Health, Job, JobPage, Task, TaskList
 from longrun.results import result_of
+from longrun.schedules import ScheduleCalls
 from longrun.seen import Log
-from longrun.service import Service, encoded, segment
+from longrun.service import Service, encoded, quoted, segment
 from longrun.steps import Give, Items, Steps
 from longrun.uploads import JSON, LARGE, upload
 from longrun.waiting import Clock, wait
@@ -40,7 +40,7 @@ class SubmitOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Calls(WebhookCalls):
+class Calls(WebhookCalls, ScheduleCalls):
     """The calls to one service."""
 
     service: Service
@@ -76,7 +76,7 @@ class Calls(WebhookCalls):
             "metadata": metadata,
         }
         job = {"task": task} | {name: value for name, value in options.items() if value is not None}
-        headers = JSON | {"Idempotency-Key": _quoted(idempotency_key or str(uuid.uuid4()))}
+        headers = JSON | {"Idempotency-Key": quoted(idempotency_key or str(uuid.uuid4()))}
         text = encoded({} if input is None else input, "the input")
         if len(text) > LARGE:
             body = encoded(job | {"upload": (yield from upload(self.service, text))}, "the job")
@@ -199,7 +199,7 @@ class Calls(WebhookCalls):
 
     def delete(self, job_id: str) -> Steps[None]:
         """Forget a finished job and all that is stored for it. Raises NotFound, and Conflict while it has not ended."""
-        return self._delete(f"/jobs/{segment('job', job_id)}")
+        return self.service.delete(f"/jobs/{segment('job', job_id)}")
 
     def tasks(self) -> Steps[tuple[Task, ...]]:
         """What can be run."""
@@ -248,22 +248,8 @@ class Calls(WebhookCalls):
 
     def delete_document(self, document_id: str) -> Steps[None]:
         """Forget a document. Raises NotFound."""
-        return self._delete(f"/documents/{segment('document', document_id)}")
+        return self.service.delete(f"/documents/{segment('document', document_id)}")
 
     def health(self) -> Steps[Health]:
         """What the service says about itself. Raises Unreachable, Unavailable."""
         return (yield from self.service.ask(self.service.request("GET", "/health"))).parse(Health)
-
-    def _delete(self, path: str) -> Steps[None]:
-        answer = yield from self.service.ask(self.service.request("DELETE", path), also=(404,))
-        # After a lost answer, a 404 means that the try before had worked.
-        if answer.status == 404 and not answer.may_be_second:
-            raise answer.problem()
-
-
-def _quoted(key: str) -> str:
-    """The key as a structured header's string (RFC 9651). Raises InvalidInput for one that cannot be."""
-    if not (key.isascii() and key.isprintable()):
-        raise InvalidInput("an idempotency key is made of printable ASCII characters")
-    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from longrun import __version__, cli_documents, cli_events, cli_jobs, cli_webhooks
+from longrun import __version__, cli_documents, cli_events, cli_jobs, cli_schedules, cli_webhooks
 from longrun.cli_errors import MEANINGS, ExitCode, Failure, failure
 from longrun.cli_output import Output
 from longrun.cli_session import Session, session
@@ -80,6 +80,7 @@ app.command()(cli_jobs.cancel)
 app.command()(cli_jobs.delete)
 app.add_typer(cli_documents.documents, name="documents")
 app.add_typer(cli_webhooks.webhooks, name="webhooks")
+app.add_typer(cli_schedules.schedules, name="schedule")
 
 
 @app.command()

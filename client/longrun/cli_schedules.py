@@ -9,7 +9,7 @@ from rich.text import Text
 from longrun.cli_jobs import read_input, read_labels
 from longrun.cli_output import Output
 from longrun.cli_session import session
-from longrun.cli_text import as_json, time_text
+from longrun.cli_text import as_json, cleaned, time_text
 from longrun.schedules import Schedule
 
 STYLES = {"active": "green", "paused": "yellow", "fired": "dim", "missed": "red", "arming": "cyan"}
@@ -32,7 +32,9 @@ def create(
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="Once: 2027-01-31T09:00:00, or with Z or +01:00.")
     ] = None,
-    timezone: Annotated[str | None, typer.Option(help="Of --cron and --at, Europe/Berlin say; UTC unless said.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Of --cron and --at, Europe/Berlin say; UTC unless said.")
+    ] = None,
     given: Annotated[
         str, typer.Option("--input", "-i", metavar="JSON|@FILE|@-", help="The input: JSON, a file, or stdin.")
     ] = "{}",
@@ -144,7 +146,7 @@ def when_text(schedule: Schedule) -> str:
 
 def status_text(schedule: Schedule) -> Text:
     """Its status in its colour."""
-    return Text(schedule.status, STYLES.get(schedule.status, ""))
+    return Text(cleaned(schedule.status), STYLES.get(schedule.status, ""))
 
 
 def _tell(output: Output, schedule: Schedule) -> None:

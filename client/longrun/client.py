@@ -105,10 +105,16 @@ class Client(Blocking):
     deliveries = blocking(Calls.deliveries)
     undelivered = blocking_iterator(Calls.undelivered)
     redeliver = blocking(Calls.redeliver)
+    create_schedule = blocking(Calls.create_schedule)
+    schedule = blocking(Calls.schedule)
+    schedules = blocking_iterator(Calls.schedules)
+    pause_schedule = blocking(Calls.pause_schedule)
+    resume_schedule = blocking(Calls.resume_schedule)
+    delete_schedule = blocking(Calls.delete_schedule)
 
 
 class AsyncClient(Awaiting):
-    """The same for asyncio: calls are awaited; `events`, `jobs`, `documents`, `undelivered` are iterated with `async for`.
+    """The same for asyncio: calls are awaited, and what is iterated (`events`, `jobs` and the like) is with `async for`.
 
         async with AsyncClient("https://jobs.example.com", api_key="…") as longrun:
             print(await longrun.run("research", {"query": "tides"}))
@@ -179,3 +185,9 @@ class AsyncClient(Awaiting):
     deliveries = awaiting(Calls.deliveries)
     undelivered = awaiting_iterator(Calls.undelivered)
     redeliver = awaiting(Calls.redeliver)
+    create_schedule = awaiting(Calls.create_schedule)
+    schedule = awaiting(Calls.schedule)
+    schedules = awaiting_iterator(Calls.schedules)
+    pause_schedule = awaiting(Calls.pause_schedule)
+    resume_schedule = awaiting(Calls.resume_schedule)
+    delete_schedule = awaiting(Calls.delete_schedule)

@@ -119,17 +119,17 @@ class ScheduleCalls:
 
     def pause_schedule(self, schedule_id: str) -> Steps[Schedule]:
         """Have it submit nothing until it is resumed. Raises NotFound, and Conflict for one that has had its time."""
-        return self._change(schedule_id, "pause")
+        return self._turn(schedule_id, "pause")
 
     def resume_schedule(self, schedule_id: str) -> Steps[Schedule]:
         """Have it submit again; what it left out meanwhile is not made up for. Raises NotFound, Conflict."""
-        return self._change(schedule_id, "resume")
+        return self._turn(schedule_id, "resume")
 
     def delete_schedule(self, schedule_id: str) -> Steps[None]:
         """Forget it; the jobs that it has submitted stay. Raises NotFound."""
         return self.service.delete(_path(schedule_id))
 
-    def _change(self, schedule_id: str, how: str) -> Steps[Schedule]:
+    def _turn(self, schedule_id: str, how: str) -> Steps[Schedule]:
         request = self.service.request("POST", f"{_path(schedule_id)}/{how}", harmless_twice=True)
         return (yield from self.service.ask(request)).parse(Schedule)
 

@@ -99,6 +99,13 @@ class Service:
             )
         raise answer.problem()
 
+    def delete(self, path: str) -> Steps[None]:
+        """Have what is at this path forgotten. Raises NotFound."""
+        answer = yield from self.ask(self.request("DELETE", path), also=(404,))
+        # After a lost answer, a 404 means that the try before had worked.
+        if answer.status == 404 and not answer.may_be_second:
+            raise answer.problem()
+
     def transfer(self, what: str, request: Send) -> Steps[httpx.Response]:
         """The answer of the storage behind a signed link. Raises TransferFailed, Unreachable."""
         answer = yield from self.try_(request)
@@ -158,6 +165,14 @@ def encoded(value: object, what: str) -> bytes:
         return text.encode()
     except (TypeError, ValueError, RecursionError, PydanticSerializationError) as error:
         raise InvalidInput(f"{what} cannot be written as JSON: {error}") from error
+
+
+def quoted(key: str) -> str:
+    """The key as a structured header's string (RFC 9651). Raises InvalidInput for one that cannot be."""
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidInput("an idempotency key is made of printable ASCII characters")
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def decoded(answer: httpx.Response, request: str) -> Any:

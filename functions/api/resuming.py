@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import Conflict, Fault, InvalidTransition, Unprocessable
+from common.families import Family, child_id
 from common.jobs import Job, Status, Wait, WaitKind
 from common.steps import MAX_STEPS, Step
 from common.tasks import faults_of
@@ -71,6 +73,45 @@ async def retry_job(
             raise Unprocessable("There is no such step.", [fault])
         services.store.forget_steps(job, steps[from_step])
     return _sent(services, services.store.revive(job, secrets.token_hex(8), services.clock()))
+
+
+@router.get("/jobs/{job_id}/children")
+async def list_children(
+    request: Request,
+    job_id: str,
+    owner: Caller,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    cursor: Annotated[int, Query(ge=0)] = 0,
+) -> Response:
+    """The jobs that the job's steps have begun, in their order."""
+    services = services_of(request)
+    job = find(services, owner, job_id)
+    families = services.families.all(job) if job.has_children else []
+    places = [(family, number) for family in families for number in range(family.made)]
+    found = [_child_view(services, job, *place) for place in places[cursor : cursor + limit]]
+    steps = [
+        {"step": family.step, "task": family.task, "size": family.size, "ended": family.ended, "failed": family.failed}
+        for family in families
+    ]
+    after = cursor + limit if cursor + limit < len(places) else None
+    return Response(dump({"steps": steps, "children": found, "next_cursor": after}), media_type="application/json")
+
+
+def _child_view(services: Services, parent: Job, family: Family, number: int) -> dict[str, Any]:
+    now, name = services.clock(), child_id(parent, family.step, number)
+    child = services.store.get(name, now)
+    status = child.seen_status(now) if child else None
+    has_children = child.has_children if child else False
+    error = asdict(child.error) if child and child.error else None
+    return {
+        "id": name,
+        "step": family.step,
+        "number": number,
+        "task": family.task,
+        "status": status,
+        "error": error,
+        "has_children": has_children,
+    }
 
 
 def _question(job: Job, question: str | None) -> Wait:

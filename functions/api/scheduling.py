@@ -19,6 +19,8 @@ from common.wiring import Services
 from functions.api.submissions import Submission, checked, fingerprint, order_of
 from functions.api.whens import read_when
 
+#: How long before its time EventBridge must hear of something that is to be once, in seconds: what is past never fires.
+LEAD = 5
 #: How often EventBridge is told again when the schedule was changed meanwhile.
 _TRIES = 5
 
@@ -81,8 +83,8 @@ def make(services: Services, owner: str, new: NewSchedule, key: str | None) -> M
     standing = services.schedules.get(owner, schedule.id, now) if key else None
     is_new = False
     if standing is None:
-        if schedule.moment is not None and schedule.moment <= now:
-            raise _wrong("at", "That time has passed.")
+        if schedule.moment is not None and schedule.moment < now + LEAD:
+            raise _wrong("at", f"That time has passed, or is less than {LEAD} s away.")
         if services.schedules.count(owner) >= MOST:
             raise Conflict(f"There are {MOST} schedules already; delete one first.")
         standing, is_new = services.schedules.put(schedule, now)

@@ -6,12 +6,13 @@ queue does not answer either is the record reported as failed: then the stream s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from common.items import item_job
 from common.jobs import Job, is_id
+from common.kinship import release_children, tell_parents
 from common.notices import Notices, told_changes
 from common.telemetry import logger
 from common.wiring import Services
@@ -25,8 +26,12 @@ class JobChange:
     old: Job | None
     new: Job
 
+    @property
+    def is_ending(self) -> bool:
+        return self.new.status.is_final and not (self.old is not None and self.old.status.is_final)
 
-def notify(services: Services, records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+
+def notify(services: Services, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Makes the webhooks and pushes the news to who is watching; returns which records the stream must show again."""
     notices = Notices(services)
     failed: list[str] = []
@@ -39,11 +44,24 @@ def notify(services: Services, records: Iterable[dict[str, Any]]) -> dict[str, A
             changes.append(change)
             for told in told_changes(change.old, change.new):
                 notices.make(change.new, told)
+            if change.is_ending:
+                release_children(services, change.new)
         except Exception as error:  # noqa: BLE001  # a poison record must not hold up the next one
-            if not _hand_over(services, record, error):
+            if not _hand_over(services, _job_id(record), error):
                 failed.append(record["dynamodb"]["SequenceNumber"])
+    if not _tell_parents(services, [change.new for change in changes if change.is_ending and change.new.parent]):
+        failed = [record["dynamodb"]["SequenceNumber"] for record in records]
     push(services, changes)
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
+
+
+def _tell_parents(services: Services, children: list[Job]) -> bool:
+    """All of a batch at once: so one write counts many. False if neither that nor handing them over was possible."""
+    try:
+        tell_parents(services, children)
+    except Exception as error:  # noqa: BLE001
+        return all(_hand_over(services, child.id, error) for child in children)
+    return True
 
 
 def job_change(record: dict[str, Any]) -> JobChange | None:
@@ -55,9 +73,12 @@ def job_change(record: dict[str, Any]) -> JobChange | None:
     return JobChange(old, item_job(seen["NewImage"]))
 
 
-def _hand_over(services: Services, record: dict[str, Any], error: Exception) -> bool:
-    """Whether somebody will look at the record's job again, or nobody can."""
-    job_id = str(record.get("dynamodb", {}).get("Keys", {}).get("pk", {}).get("S", "")).partition("#")[2]
+def _job_id(record: dict[str, Any]) -> str:
+    return str(record.get("dynamodb", {}).get("Keys", {}).get("pk", {}).get("S", "")).partition("#")[2]
+
+
+def _hand_over(services: Services, job_id: str, error: Exception) -> bool:
+    """Whether somebody will look at the job again, or nobody can."""
     logger.error("record failed", job_id=job_id, error=type(error).__name__, reason=str(error)[:200])
     if not is_id(job_id):
         return True

@@ -16,6 +16,7 @@ from common import fetching
 from common.deliveries import Delivery, State
 from common.egress import CallFailed
 from common.endpoints import Endpoint
+from common.kinship import release_children, tell_parents
 from common.notices import Notices
 from common.queue import MAX_DELAY, Message
 from common.telemetry import logger
@@ -123,4 +124,7 @@ class Courier:
             logger.error("webhook lost with its job", job_id=job_id)
             return
         made = Notices(self.services).recover(job)
+        tell_parents(self.services, [job])
+        if job.status.is_final:
+            release_children(self.services, job)
         logger.warning("webhooks recovered", job_id=job_id, made=made)

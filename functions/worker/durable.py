@@ -16,11 +16,12 @@ from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from common.errors import Retryable
+from common.errors import ChildFailed, Retryable
 from common.jobs import MAX_WAIT, Wait, WaitKind
 from common.retries import BASE, is_retryable
 from common.steps import Step, wait_id
-from common.tasks import Call, Stopped
+from common.tasks import Call, Child, Gathering, Stopped
+from functions.worker.children import Children
 from functions.worker.steps import Steps, fingerprint
 
 #: A sleep that is shorter than this is slept where it is, in seconds: going away and coming back costs more.
@@ -42,6 +43,7 @@ class Durable:
     """One run's steps, called from the task. `to_json` gives a result's text, `say` puts an event into the job's log."""
 
     steps: Steps
+    children: Children
     clock: Callable[[], float]
     to_json: Callable[[Any], str]
     say: Callable[[str, dict[str, Any]], None]
@@ -96,6 +98,25 @@ class Durable:
             found = await self._written(whole, of, "null", _overdue(kind))
             self._close(whole)
         return await asyncio.to_thread(self.steps.value, found, result_type)
+
+    async def gather(self, asked: Gathering) -> list[Child]:
+        key = self.steps.begin(asked.name, asked.key)
+        inputs = [self.to_json(value) for value in asked.inputs]
+        of = fingerprint(asked.task, inputs)
+        found = await asyncio.to_thread(self.steps.recorded, key, of)
+        if found is None:
+            await self._gate()
+            self._in_flight += 1
+            try:
+                over = await asyncio.to_thread(self._gathered, key, of, asked, inputs)
+            finally:
+                self._in_flight -= 1
+                self._settle(asyncio.get_running_loop())
+            if over is None:
+                await asyncio.Event().wait()  # until the task is left
+            found = await self._written(key, of, over or "")
+            self._close(key)
+        return _children(await asyncio.to_thread(self.steps.value, found, None), asked)
 
     async def _gate(self) -> None:
         if self._is_paused:
@@ -158,6 +179,19 @@ class Durable:
             self._close(whole)
         return self.steps.value(found, result_type)
 
+    def gather_plainly(self, asked: Gathering) -> list[Child]:
+        key = self.steps.begin(asked.name, asked.key)
+        inputs = [self.to_json(value) for value in asked.inputs]
+        of = fingerprint(asked.task, inputs)
+        found = self.steps.recorded(key, of)
+        if found is None:
+            over = None if self._is_paused else self._gathered(key, of, asked, inputs)
+            if over is None:
+                self._leave_now()
+            found = self._write_plainly(key, of, over)
+            self._close(key)
+        return _children(self.steps.value(found, None), asked)
+
     def _try_plainly(self, call: Call) -> Any:
         for tried in range(call.retries + 1):
             self.stop_here()
@@ -190,6 +224,15 @@ class Durable:
 
     # -------------------------------------------------------------- what both need
 
+    def _gathered(self, key: str, of: str, asked: Gathering, inputs: list[str]) -> str | None:
+        """The children's results, as JSON text, if they are over; else the step waits for them."""
+        family = self.children.begin(key, asked.task, inputs, asked.concurrency, asked.fail_fast)
+        if not family.is_over and self._open(key, WaitKind.CHILDREN, of, MAX_WAIT, {}) > self.clock():
+            return None
+        if family.ended < family.size:
+            self.children.cancel([family])
+        return self.to_json(self.children.results(family))
+
     def _open(self, key: str, kind: WaitKind, of: str, seconds: float, asked: dict[str, Any]) -> float:
         """Until when the step waits; the first time, it is made known what for."""
         known = self.steps.job.waits.get(wait_id(key))
@@ -203,6 +246,14 @@ class Durable:
 
     def _close(self, key: str) -> None:
         self.steps.waits.pop(wait_id(key), None)
+
+
+def _children(rows: list[dict[str, Any]], asked: Gathering) -> list[Child]:
+    """Raises ChildFailed if one that failed was enough."""
+    found = [Child(**row) for row in rows]
+    if asked.fail_fast and (bad := next((child for child in found if not child.ok and child.id), None)):
+        raise ChildFailed(f"Job {bad.id} of the step {asked.name!r} {bad.status}: {bad.error or 'no reason given'}")
+    return found
 
 
 def _of(call: Call) -> str:

@@ -20,9 +20,10 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from common.errors import BudgetExceeded, ResultNotStorable
 from common.events import event
 from common.jobs import MAX_PAYLOAD, Job, Progress, Report, WaitKind
-from common.tasks import Call, Context, Document, Stopped, Task, arguments
+from common.tasks import Call, Context, Document, Gathering, Stopped, Task, arguments
 from common.usage import Usage
 from common.wiring import Services
+from functions.worker.children import Children
 from functions.worker.durable import Durable
 from functions.worker.outbox import Outbox
 from functions.worker.steps import Paused, Steps
@@ -50,6 +51,7 @@ class Execution:
         self,
         *,
         load: Callable[[], tuple[Task, Any]],
+        find: Callable[[str], Task | None],
         services: Services,
         remaining: Callable[[], float],
         changed: Callable[[], None],
@@ -64,7 +66,13 @@ class Execution:
         self.outbox = Outbox(changed)
         self.steps = Steps(services, job, changed)
         self._durable = Durable(
-            self.steps, services.clock, to_json, self.say, stop_here=self._stop_here, leave=self._cancel
+            self.steps,
+            Children(services, job, find),
+            services.clock,
+            to_json,
+            self.say,
+            stop_here=self._stop_here,
+            leave=self._cancel,
         )
         #: The job's usage, over all attempts; None until this one has used something.
         self.usage: Usage | None = None
@@ -170,6 +178,10 @@ class Execution:
         """Likewise."""
         wait = self._durable.wait_plainly if self._loop is None else self._durable.wait
         return wait(kind, name, key, seconds, **asked)
+
+    def gather(self, family: Gathering) -> Any:
+        """Likewise."""
+        return self._durable.gather_plainly(family) if self._loop is None else self._durable.gather(family)
 
     def _stop_here(self) -> None:
         """A plain task that is to stop is stopped whenever it says something."""

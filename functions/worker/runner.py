@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, StepMismatch, TaskTimeout, WorkerLost
-from common.jobs import Failure, Job, Report, Status
+from common.jobs import Failure, Job, Report, Status, WaitKind
 from common.queue import MAX_DELAY, Message
 from common.retries import Retry, decide, is_retryable
 from common.tasks import Registry, Task, printable
 from common.telemetry import logger
 from common.wiring import Services
+from functions.worker.children import Children
 from functions.worker.execution import Execution, Outcome, Raised, Returned
 from functions.worker.places import Place, Places
 from functions.worker.steps import Paused
@@ -64,7 +65,7 @@ class Runner:
         try:
             job = await _call(store.claim, message.job_id, token=secrets.token_hex(8), now=clock())
         except NotClaimable as refused:
-            return await self._unclaimed(message, refused.job)
+            return await self._unclaimed(message, refused.job, span)
         deadline = clock() + job.timeout_seconds - job.ran_before
         supervision = Supervision(self._services, self._pace, job, message, deadline, span, place)
         execution = self._execution(job, supervision)
@@ -82,6 +83,7 @@ class Runner:
         clock = self._services.clock
         return Execution(
             load=lambda: self._load(job),
+            find=self._registry.find,
             services=self._services,
             remaining=lambda: max(0.0, supervision.deadline - clock()),
             changed=supervision.changed,
@@ -99,11 +101,21 @@ class Runner:
             )
         return task, task.validate(json.loads(self._services.payloads.get(job.id, job.input)))
 
-    async def _unclaimed(self, message: Message, job: Job | None) -> Done | Later:
+    async def _has_no_children(self, job: Job, span: Span) -> bool:
+        """A job that did not complete takes its children along; False if there are some left."""
+        if job.status is Status.COMPLETED or not job.has_children:
+            return True
+        children = Children(self._services, job, self._registry.find)
+        families = await _call(self._services.families.all, job)
+        return bool(await _call(children.cancel, families, lambda: self._services.clock() < span.pause_at))
+
+    async def _unclaimed(self, message: Message, job: Job | None, span: Span) -> Done | Later:
         """Why the job could not be claimed decides what becomes of its message."""
         now = self._services.clock()
-        if job is None or job.status.is_final or job.status is Status.WAITING:
+        if job is None or job.status is Status.WAITING:
             return Done()
+        if job.status.is_final:
+            return Done() if await self._has_no_children(job, span) else Later(1)
         if job.is_leased(now):
             # The first time, this is a copy of a message that a living worker holds. A message that came back means
             # that its worker may be dead: it waits for the lease to show it.
@@ -171,9 +183,20 @@ class Runner:
         except CancelRequested:
             cancelled: Job = await self._surely(store.end_cancelled, job, report, clock())
             return cancelled
-        wait = max(0, job.run_at - clock()) if paused.waits else 0
+        if any(wait.kind is WaitKind.CHILDREN for wait in job.waits.values()):
+            job = await _call(self._unless_over, job)
+        wait = max(0, job.run_at - clock()) if job.status is Status.WAITING else 0
         if wait <= MAX_DELAY:
             await self._remind(job, wait)
+        return job
+
+    def _unless_over(self, job: Job) -> Job:
+        """Children may have ended before their parent waited for them: then nobody woke it."""
+        for wait in job.waits.values():
+            family = self._services.families.get(job.id, wait.step) if wait.kind is WaitKind.CHILDREN else None
+            if family is not None and family.wants_its_parent:
+                now = self._services.clock()
+                return self._services.store.wake_parent(job.id, wait.step, secrets.token_hex(8), now) or job
         return job
 
     async def _failed(self, job: Job, error: BaseException, report: Report) -> Job:

@@ -62,18 +62,26 @@ async def run_agent(
     tools: Sequence[Tool[Any]] = (),
     instructions: Sequence[str] = (),
     history: Sequence[ModelMessage] = (),
+    name: str = "",
 ) -> Ran:
-    """Lets the model work on the prompt, with the tools, until it answers. Raises TooManySteps, and errors of the provider."""
-    from pydantic_ai import Agent, UsageLimitExceeded, UsageLimits
+    """Lets the model work on the prompt, with the tools, until it answers. Raises TooManySteps, and errors of the provider.
 
-    agent = Agent(model, instructions=[INSTRUCTIONS, *instructions], tools=tools, retries=RETRIES, name="agent")
-    ctx.progress(0, message="thinking")
+    Each request and each call of a tool is a step of the job: after a crash, or in another invocation, none is made again.
+    A job that runs several agents gives each a `name`.
+    """
+    from pydantic_ai import Agent, FunctionToolset, UsageLimitExceeded, UsageLimits
+
+    from tasks.kit.adapters.durable import Run, durable
+
+    recorded, toolset = durable(Run(ctx, name), model, FunctionToolset(tools))
+    agent = Agent(
+        recorded, instructions=[INSTRUCTIONS, *instructions], toolsets=[toolset], retries=RETRIES, name="agent"
+    )
     try:
         run = await agent.run(
             prompt,
             message_history=list(history),
             usage_limits=UsageLimits(request_limit=MAX_REQUESTS),
-            event_stream_handler=_Telling(ctx),
         )
     except UsageLimitExceeded:
         raise TooManySteps(
@@ -131,49 +139,6 @@ async def patiently(ctx: Context, work: Callable[[], Awaitable[T]]) -> T:
         ctx.log("trying again", error=str(meaning), after=round(decision.after, 1))
         await asyncio.sleep(decision.after)
     raise AssertionError("the last try returns or raises")
-
-
-class _Telling:
-    """Tells the job what the model and its tools do. What is streamed after the last tool's result is the answer."""
-
-    def __init__(self, ctx: Context) -> None:
-        self._ctx = ctx
-        self._shown = "thinking"
-
-    async def __call__(self, run: RunContext[Any], events: AsyncIterable[AgentStreamEvent]) -> None:
-        async for event in events:
-            if doing := self._told(event):
-                self._show(doing, run.usage.requests)
-
-    def _told(self, event: AgentStreamEvent) -> str:
-        """Writes the event to the log. Gives what the agent is doing now, if that is something new."""
-        from pydantic_ai import messages as m
-
-        match event:
-            case (
-                m.PartStartEvent(part=m.TextPart(content=text))
-                | m.PartDeltaEvent(delta=m.TextPartDelta(content_delta=text))
-            ) if text:
-                self._ctx.output(text)
-                return "answering"
-            case m.PartStartEvent(part=m.ThinkingPart()):
-                return "thinking"
-            case m.PartEndEvent(part=m.ThinkingPart(content=text)) if text:
-                self._ctx.thought(text)
-            case m.FunctionToolCallEvent(part=call):
-                self._ctx.tool_call(call.tool_name, call.args_as_dict(), call.tool_call_id)
-                return f"calling {call.tool_name}"
-            case m.FunctionToolResultEvent(part=returned):
-                result = returned.content if returned.outcome == "success" else {"error": returned.content}
-                self._ctx.tool_result(returned.tool_name, result, returned.tool_call_id)
-                return "thinking"
-        return ""
-
-    def _show(self, doing: str, requests: int) -> None:
-        """Nobody knows how many steps an agent will take: each one counts for less than the one before."""
-        if doing != self._shown:
-            self._shown = doing
-            self._ctx.progress(100 * requests / (requests + 3), message=doing)
 
 
 class _Streaming:

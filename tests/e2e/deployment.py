@@ -94,6 +94,7 @@ def deploy(template: Path, emulator: Emulator) -> Deployment:
     correct_addresses(emulator, deployment.outputs, deployment.functions.values())
     correct_concurrency(emulator)
     allow_batches(deployment)
+    allow_groups(deployment)
     # It refuses what comes without TLS, and the emulator has none.
     emulator.client("s3").delete_bucket_policy(Bucket=deployment.outputs["BucketName"])
     return deployment
@@ -120,8 +121,31 @@ def allow_batches(deployment: Deployment) -> None:
     )
 
 
+def allow_groups(deployment: Deployment) -> None:
+    """The right to a group's schedules; the emulator asks for one to the default group's, whichever is meant.
+
+    Only what the template allows in its group is allowed there, and to the functions that it allows it.
+    """
+    for name in ("ApiFunction", "ScheduledFunction"):
+        role, iam = role_of(deployment, name), deployment.emulator.client("iam")
+        for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+            group = f":schedule/{deployment.outputs['ScheduleGroup']}/"
+            text = json.dumps(document)
+            if group in text:
+                iam.put_role_policy(
+                    RoleName=role, PolicyName=policy, PolicyDocument=text.replace(group, ":schedule/default/")
+                )
+
+
+def role_of(deployment: Deployment, function: str) -> str:
+    name = deployment.functions[function]
+    role: str = deployment.emulator.client("lambda").get_function_configuration(FunctionName=name)["Role"]
+    return role.rpartition("/")[2]
+
+
 def parameters() -> tuple[str, ...]:
-    return "--parameter-overrides", f"Architecture={ARCHITECTURE}", "Model=extractive", "Model=extractive"
+    return "--parameter-overrides", f"Architecture={ARCHITECTURE}", "Model=extractive", "OwnerOverrides=On"
 
 
 def sam(command: str, limit: float, *arguments: object, **variables: str) -> None:

@@ -40,13 +40,14 @@ def result(services: Services, job: Job) -> Any:
 
 
 def log_of(services: Services, job: Job) -> list[tuple[str, Any]]:
-    """What the job said, in order, without how its use of the model grew. Streamed text is in one piece."""
+    """What the job said, in order, without how its use of the model grew, and which steps were done. Streamed text is in one
+    piece."""
     from common.views import log_view
 
     events = log_view(job, services.store.said(job, 0, 1_000_000), 0, 1_000_000)
     assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
     log: list[tuple[str, Any]] = []
-    for kind, data in [(one["type"], one["data"]) for one in events if one["type"] != "usage"]:
+    for kind, data in [(one["type"], one["data"]) for one in events if one["type"] not in {"usage", "step"}]:
         if kind == "output" and log and log[-1][0] == "output":
             log[-1] = ("output", {"text": log[-1][1]["text"] + data["text"]})
         else:

@@ -15,10 +15,11 @@ from common.errors import LeaseLost
 from common.jobs import Job, Status
 from common.limits import OwnerLimits
 from common.slots import FULL_FOR, Pool, Slot, Slots, owner_pool, task_pool
-from common.store import LEASE, RESEND
+from common.store import LEASE
 from common.tasks import Registry, TaskDefinitionError, _defined, task
 from common.wiring import Services
 from common.wiring import services as wire
+from common.writes import RESEND
 from functions.worker.places import FIRST_DELAY, LONGEST_DELAY, bounce_delay
 from tests.conftest import SESSION, Clock, Worker, client
 from tests.functions.conftest import FAST

@@ -57,7 +57,7 @@ def test_another_priority_is_refused(priority: Any, api: Api) -> None:
 
 
 def test_each_job_of_a_batch_has_its_own(api: Api, services: Services, calls: Calls) -> None:
-    jobs = [{"task": "echo", "input": {}, "priority": priority.value} for priority in PRIORITIES]
+    jobs: list[dict[str, Any]] = [{"task": "echo", "input": {}, "priority": priority.value} for priority in PRIORITIES]
     results = api("POST", "/jobs:batch", json={"jobs": jobs}).json()["results"]
     assert [result["job"]["priority"] for result in results] == PRIORITIES
     sent = [given["QueueUrl"] for name, given in calls if name == "SendMessage"]
@@ -91,7 +91,9 @@ def test_a_retry_goes_where_the_job_was(
 def test_the_sweeper_sends_each_where_it_belongs(
     services: Services, make_job: Any, clock: Clock, sweep: Callable[[], int], calls: Calls
 ) -> None:
-    jobs = {make_job(priority=priority, owner=f"owner-{priority}").id: priority for priority in PRIORITIES}
+    jobs: dict[str, Priority] = {
+        make_job(priority=priority, owner=f"owner-{priority}").id: priority for priority in PRIORITIES
+    }
     clock.advance(61)
     assert sweep() == 3
     for name, given in calls:

@@ -31,10 +31,10 @@ class FairQueue:
         self._in_flight: Counter[str] = Counter()
         self._worked: Counter[str] = Counter()
 
-    def send_message(self, *, MessageBody: str, MessageGroupId: str | None = None, **_: Any) -> None:
+    def send_message(self, **sent: Any) -> None:
         number = next(self._numbers)
-        group = MessageGroupId or f"message-{number}"
-        self._waiting.setdefault(group, deque()).append((number, MessageBody))
+        group = sent.get("MessageGroupId", f"message-{number}")
+        self._waiting.setdefault(group, deque()).append((number, sent["MessageBody"]))
 
     def receive(self) -> tuple[str, str]:
         """The next message and its group; there must be one."""
@@ -63,8 +63,8 @@ class FairQueue:
 class NoGroups(FairQueue):
     """The same, if the messages named no group and were given oldest first."""
 
-    def send_message(self, *, MessageBody: str, MessageGroupId: str | None = None, **_: Any) -> None:
-        super().send_message(MessageBody=MessageBody, MessageGroupId="all")
+    def send_message(self, **sent: Any) -> None:
+        super().send_message(**sent | {"MessageGroupId": "all"})
 
 
 def job_of(owner: str) -> Job:
