@@ -8,10 +8,10 @@ import pytest
 
 from common.deliveries import RESEND
 from common.fetching import Limits
-from common.jobs import DAY, MAX_LIFE, MAX_TIMEOUT
+from common.jobs import DAY, MAX_LIFE
 from common.store import LEASE
 from functions.api.jobs import MAX_WAIT
-from functions.worker.supervision import Pace
+from functions.worker.supervision import Pace, Span
 from tests.conftest import RESOURCES, ROOT
 
 FUNCTIONS = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::Serverless::Function"}
@@ -27,9 +27,12 @@ def test_every_function_of_the_tree_is_deployed_and_no_other() -> None:
         assert properties["Handler"] == properties["CodeUri"].replace("/", ".") + ".app.handler"
 
 
-def test_a_job_ends_before_its_function_does() -> None:
-    patience = Pace().grace
-    assert MAX_TIMEOUT + patience + 30 <= WORKER["Timeout"] <= 900
+def test_a_job_is_put_down_before_its_function_ends() -> None:
+    limit = WORKER["Timeout"]
+    assert limit <= 900
+    span = Span.of(0, limit)
+    assert limit - span.stop_at >= Pace().grace + 10
+    assert span.pause_at < span.stop_at
 
 
 def test_a_message_is_hidden_for_as_long_as_its_function_may_run() -> None:
