@@ -23,7 +23,7 @@ LOCKED_GROUPS := common api worker webhooks dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo key keys revoke limits test lint unit e2e validate bench bench-live format lock build deploy clean
+.PHONY: help setup run demo key keys revoke limits test lint unit browser e2e validate bench bench-live format lock build deploy clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,9 @@ unit: $(STAMP) ## the fast tests alone
 
 validate: $(STAMP) ## template.yaml against CloudFormation's schema
 	$(BIN)/sam validate --lint --region us-east-1
+
+browser: ## install Debian's Chromium, for the tests of web pages (as root; without it they are skipped)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
 e2e: $(STAMP) ## build the functions and run them on the emulator with their roles enforced
 	$(BIN)/pytest -rs tests/e2e

@@ -43,7 +43,11 @@ class Resuming(Writes):
         asks = any(wait.kind is WaitKind.ANSWER for wait in waits.values()) or None
         update = self._changed(Status.WAITING, f"{job.token}-on", now, waits_for=steps, asks=asks)
         update.set(waits={name: wait_item(wait) for name, wait in waits.items()}, run_at=ms(until))
-        update.set(wake_at=ms(until + RESEND if until - now <= MAX_DELAY else until - AHEAD))
+        wake_at = until + RESEND if until - now <= MAX_DELAY else until - AHEAD
+        if any(wait.kind is WaitKind.CHILDREN for wait in waits.values()):
+            # Should the process die before it looks whether they have ended meanwhile, the sweeper has another look.
+            wake_at = min(wake_at, now + RESEND)
+        update.set(wake_at=ms(wake_at))
         return self._lay_down(job, Status.WAITING, update, report, ran, now)
 
     def _lay_down(self, job: Job, to: Status, update: Update, report: Report, ran: float, now: float) -> Job:

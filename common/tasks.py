@@ -66,14 +66,14 @@ class Link(Protocol):
     def remember(self, session_id: str, interaction: dict[str, Any]) -> None: ...
     def step(self, call: Call) -> Any: ...
     def wait(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any: ...
-    def gather(self, family: Gathering) -> Any: ...
+    def gather(self, asked: Gathering) -> Any: ...
 
 
 class Context:
     """A running task's hold on its job.
 
-    Its methods may be called from any thread and never wait, but for `document` and for the steps: `step`, `sleep` and `ask`
-    are awaited in an async task and called in a plain one, both in the task's own thread.
+    Its methods may be called from any thread and never wait, but for `document` and for the steps: `step`, `sleep`, `ask` and
+    `gather` are awaited in an async task, and just called in a plain one or in a thread that an async one has begun.
     """
 
     def __init__(self, link: Link, *, job_id: str, task: str, attempt: int) -> None:

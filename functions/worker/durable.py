@@ -7,6 +7,7 @@ stands, and begins anew later, passing its finished steps. So a step itself is n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import random
 import time
@@ -145,7 +146,8 @@ class Durable:
 
     def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
         """Leaves the task a moment from now, if there is a reason and nothing under way."""
-        loop.call_soon_threadsafe(loop.call_later, SETTLE, self._leave_if_idle)
+        with contextlib.suppress(RuntimeError):  # the loop closed in between: the task has ended
+            loop.call_soon_threadsafe(loop.call_later, SETTLE, self._leave_if_idle)
 
     def _leave_if_idle(self) -> None:
         if (self._is_paused or self.steps.waits) and not self._in_flight and not self.is_left:

@@ -11,7 +11,7 @@ import contextlib
 import ctypes
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -170,18 +170,23 @@ class Execution:
         job = self._job
         self._services.chats.put(job.owner, session_id, interaction, job_id=job.id, at=job.created_at)
 
+    # In an async task these give a coroutine, in a plain one, and in a thread of an async one, the value itself.
+
     def step(self, call: Call) -> Any:
-        """A coroutine in an async task, the value in a plain one."""
-        return self._durable.step_plainly(call) if self._loop is None else self._durable.step(call)
+        return self._durable.step_plainly(call) if self._loop is None else self._here(self._durable.step(call))
 
     def wait(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any:
-        """Likewise."""
-        wait = self._durable.wait_plainly if self._loop is None else self._durable.wait
-        return wait(kind, name, key, seconds, **asked)
+        if self._loop is None:
+            return self._durable.wait_plainly(kind, name, key, seconds, **asked)
+        return self._here(self._durable.wait(kind, name, key, seconds, **asked))
 
-    def gather(self, family: Gathering) -> Any:
-        """Likewise."""
-        return self._durable.gather_plainly(family) if self._loop is None else self._durable.gather(family)
+    def gather(self, asked: Gathering) -> Any:
+        return self._durable.gather_plainly(asked) if self._loop is None else self._here(self._durable.gather(asked))
+
+    def _here(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if threading.get_ident() == self._thread.ident or self._loop is None:
+            return coroutine
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _stop_here(self) -> None:
         """A plain task that is to stop is stopped whenever it says something."""

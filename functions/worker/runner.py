@@ -109,13 +109,19 @@ class Runner:
         families = await _call(self._services.families.all, job)
         return bool(await _call(children.cancel, families, lambda: self._services.clock() < span.pause_at))
 
+    async def _spare(self, job: Job | None, span: Span) -> Done | Later:
+        """A message of a job that is not to be run. There may be something to do for its children, though."""
+        if job is None:
+            return Done()
+        if job.status is Status.WAITING:
+            return Done() if (await _call(self._unless_over, job)).status is Status.WAITING else Later(1)
+        return Done() if await self._has_no_children(job, span) else Later(1)
+
     async def _unclaimed(self, message: Message, job: Job | None, span: Span) -> Done | Later:
         """Why the job could not be claimed decides what becomes of its message."""
         now = self._services.clock()
-        if job is None or job.status is Status.WAITING:
-            return Done()
-        if job.status.is_final:
-            return Done() if await self._has_no_children(job, span) else Later(1)
+        if job is None or job.status.is_final or job.status is Status.WAITING:
+            return await self._spare(job, span)
         if job.is_leased(now):
             # The first time, this is a copy of a message that a living worker holds. A message that came back means
             # that its worker may be dead: it waits for the lease to show it.
@@ -183,15 +189,14 @@ class Runner:
         except CancelRequested:
             cancelled: Job = await self._surely(store.end_cancelled, job, report, clock())
             return cancelled
-        if any(wait.kind is WaitKind.CHILDREN for wait in job.waits.values()):
-            job = await _call(self._unless_over, job)
+        job = await _call(self._unless_over, job)
         wait = max(0, job.run_at - clock()) if job.status is Status.WAITING else 0
         if wait <= MAX_DELAY:
             await self._remind(job, wait)
         return job
 
     def _unless_over(self, job: Job) -> Job:
-        """Children may have ended before their parent waited for them: then nobody woke it."""
+        """Children may have ended before their parent waited for them: then nobody woke it. Costs a read a family."""
         for wait in job.waits.values():
             family = self._services.families.get(job.id, wait.step) if wait.kind is WaitKind.CHILDREN else None
             if family is not None and family.wants_its_parent:

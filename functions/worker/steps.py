@@ -44,6 +44,8 @@ class Steps:
         self._services = services
         self._changed = changed
         self._lock = threading.Lock()
+        #: The worker must never wait for the task's reading.
+        self._reading = threading.Lock()
         self._recorded: dict[str, Step] | None = None
         self._used: set[str] = set()
         self._waiting: list[tuple[Step, Future[None]]] = []
@@ -64,7 +66,7 @@ class Steps:
 
     def recorded(self, key: str, of: str) -> Step | None:
         """What is recorded of the step, if it is finished. Reads the table once a run. Raises StepMismatch."""
-        with self._lock:
+        with self._reading:
             if self._recorded is None:
                 # Nobody has run the job before: there is nothing to be read.
                 self._recorded = {} if self.job.claims <= 1 else self._services.store.steps(self.job)
@@ -90,6 +92,7 @@ class Steps:
         payload = self._services.payloads.put_step(self.job.id, f"{wait_id(key)}-{self.job.token}", text)
         step = Step(key, of, payload, self._services.clock(), order, error)
         written: Future[None] = Future()
+        written.set_running_or_notify_cancel()  # nobody may cancel it: the write is made either way
         with self._lock:
             self._waiting.append((step, written))
         self._changed()

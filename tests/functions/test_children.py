@@ -65,7 +65,7 @@ def worker(services: Services, registry: Registry, make_worker: Any, runs: Runs)
 
     for function in (part, whole, plainly):
         registry.add(_defined(function))
-    made: Worker = make_worker(registry=registry, pace=FAST)
+    made: Worker = make_worker(registry=registry, pace=FAST, chance=lambda: 0.5)
     return made
 
 
@@ -248,3 +248,47 @@ def test_a_child_that_is_retried_counts_once(
     settle()
     (step,) = api("GET", f"/jobs/{job.id}/children").json()["steps"]
     assert (step["ended"], step["failed"]) == (10, 1)
+
+
+def test_a_parent_whose_worker_died_before_it_looked_again_is_found(
+    services: Services,
+    clock: Clock,
+    make_job: Any,
+    worker: Worker,
+    post: Post,
+    settle: Any,
+    sweep: Callable[[], int],
+    api: Api,
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The children end while their parent still runs; it waits then, and dies before it can see that they have."""
+    from common.errors import LeaseLost
+    from functions.worker.runner import Runner
+
+    job = begin(services, make_job, size=3)
+    waits = services.store.wait
+
+    def late(held: Job, *rest: Any) -> Job:
+        children = worker.receive()
+        worker.handle(children)
+        post.notify()
+        return waits(held, *rest)
+
+    def dying(self: Runner, job: Job) -> Job:
+        raise LeaseLost(job.id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.store, "wait", late)
+        patched.setattr(Runner, "_unless_over", dying)
+        records = worker.receive()
+        worker.handle(records)
+    assert (api.job(job.id)["status"], runs["part"]) == ("waiting", 3)
+    settle()
+    assert api.job(job.id)["status"] == "waiting"
+    clock.advance(61)
+    assert sweep() == 1
+    for _ in range(2):  # seen to be over, and then shown again a second later
+        services.queues.send(job)
+        worker()
+    assert api.job(job.id)["status"] == "completed"

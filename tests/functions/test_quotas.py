@@ -171,13 +171,16 @@ def limits_of(services: Services, per_minute: int, **options: Any) -> Limits:
     return Limits(client("dynamodb"), table, OwnerLimits(per_minute=per_minute), overrides=False, **options)
 
 
-def test_a_large_quota_is_spread_over_counters_and_is_exact(services: Services, clock: Clock) -> None:
-    limits = limits_of(services, 1_801)
-    keys = [limits.count("acme", clock()).key for _ in range(1_801)]
+def test_a_large_quota_is_spread_over_counters_and_is_exact(
+    services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.limits.PER_COUNTER", 20)
+    limits = limits_of(services, 61)
+    keys = [limits.count("acme", clock()).key for _ in range(61)]
     with pytest.raises(QuotaExceeded):
         limits.count("acme", clock())
     used = Counter(key["pk"]["S"] for key in keys if key)
-    assert sorted(used.values()) == [450, 450, 450, 451]
+    assert sorted(used.values()) == [15, 15, 15, 16]
 
 
 def test_several_processes_share_a_quota(services: Services, clock: Clock) -> None:

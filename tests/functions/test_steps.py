@@ -572,3 +572,12 @@ def test_a_retry_can_forget_a_step_and_those_after_it(
     worker()
     assert effects == {"a": 1, "b": 2, "c": 2}
     assert api.as_owner(services, "other")("POST", f"/jobs/{job.id}/retry").status == 404
+
+
+def test_a_thread_of_an_async_task_can_have_steps(run: Run) -> None:
+    async def threading_task(ctx: Context, input: Given) -> Any:
+        return await asyncio.to_thread(lambda: ctx.step("inside", lambda: "a thread"))
+
+    job = run(threading_task)
+    assert job.result is not None
+    assert job.result.inline == '"a thread"'
