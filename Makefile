@@ -78,7 +78,7 @@ browser: ## install Debian's Chromium, for the tests of web pages (as root; with
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
 e2e: $(STAMP) ## build the functions and run them on the emulator with their roles enforced
-	$(BIN)/pytest -rs tests/e2e
+	$(BIN)/pytest -rs -n 2 --dist loadgroup tests/e2e
 
 bench: $(STAMP) ## count the AWS calls of a job
 	@$(BIN)/python -m bench.calls

@@ -2,6 +2,8 @@
 
 A child's end is written down by a marker of its own, in one transaction with the count: however often the end is seen, it
 counts once. The children's ids follow from their parent and their place, so making them twice makes them once.
+
+A job that its owner has retried is in another life, and begins children anew but for those that completed in the one before.
 """
 
 from __future__ import annotations
@@ -41,9 +43,15 @@ class Family:
     size: int
     concurrency: int
     fail_fast: bool
+    #: How many attempts the parent had made before it was last retried by its owner.
+    life: int = 0
     made: int = 0
     ended: int = 0
     failed: int = 0
+
+    @property
+    def name(self) -> str:
+        return family_name(self.step, self.life)
 
     @property
     def is_over(self) -> bool:
@@ -71,8 +79,18 @@ class Ended:
     error: str | None
 
 
-def child_id(parent: Job, step: str, number: int) -> str:
-    told = f"{parent.id} {ms(parent.created_at)} {step} {number}"
+def family_name(step: str, life: int) -> str:
+    return f"{life}~{step}"
+
+
+def step_of(name: str) -> str:
+    """The step whose family is called so."""
+    return name.partition("~")[2]
+
+
+def child_id(parent: Job, name: str, number: int) -> str:
+    """The id of the `number`-th child of the family called `name`."""
+    told = f"{parent.id} {ms(parent.created_at)} {name} {number}"
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
@@ -88,15 +106,15 @@ class Families:
         free = Attr("pk").not_exists() | Attr("born").ne(ms(parent.created_at))
         try:
             self._client.put_item(
-                TableName=self._table, Item=item | job_key(parent.id, f"children#{family.step}"), **condition(free)
+                TableName=self._table, Item=item | job_key(parent.id, f"children#{family.name}"), **condition(free)
             )
         except self._client.exceptions.ConditionalCheckFailedException:
-            return self.get(parent.id, family.step) or family
+            return self.get(parent.id, family.name) or family
         return family
 
-    def get(self, parent_id: str, step: str) -> Family | None:
+    def get(self, parent_id: str, name: str) -> Family | None:
         answer = self._client.get_item(
-            TableName=self._table, Key=job_key(parent_id, f"children#{step}"), ConsistentRead=True
+            TableName=self._table, Key=job_key(parent_id, f"children#{name}"), ConsistentRead=True
         )
         return _family(answer["Item"]) if "Item" in answer else None
 
@@ -108,37 +126,37 @@ class Families:
         """So many were begun by now; less than what stands there changes nothing."""
         update = Update().set(made=made)
         when = Attr("born").eq(ms(parent.created_at)) & Attr("made").lt(made)
-        self._write(job_key(parent.id, f"children#{family.step}"), update, when)
+        self._write(job_key(parent.id, f"children#{family.name}"), update, when)
 
-    def note_ended(self, parent_id: str, step: str, born: int, children: Sequence[Ended]) -> Family | None:
+    def note_ended(self, parent_id: str, name: str, born: int, children: Sequence[Ended]) -> Family | None:
         """Counts the ends of children, each once; the family as it is then, None if there is none any more."""
         waiting = list(children)
         while waiting:
             batch = waiting[:_COUNTED]
-            known = self._count(parent_id, step, born, batch)
+            known = self._count(parent_id, name, born, batch)
             if known is None:
                 return None
             # All of them, or those that were counted before: what is left is counted in the next turn.
             waiting = [one for one in waiting if one.number not in known]
-        return self.get(parent_id, step)
+        return self.get(parent_id, name)
 
-    def ended(self, parent: Job, step: str) -> Iterator[Ended]:
-        """Those of the step's children that have ended, in their order."""
-        for item in self._items(parent.id, f"child#{step}#", parent):
+    def ended(self, parent: Job, name: str) -> Iterator[Ended]:
+        """Those of the family's children that have ended, in their order."""
+        for item in self._items(parent.id, f"child#{name}#", parent):
             row = from_item(item)
             result = Payload(**row["result"]) if "result" in row else None
             yield Ended(row["number"], row["id"], Status(row["status"]), result, row.get("error"))
 
-    def _count(self, parent_id: str, step: str, born: int, batch: Sequence[Ended]) -> set[int] | None:
+    def _count(self, parent_id: str, name: str, born: int, batch: Sequence[Ended]) -> set[int] | None:
         """The numbers of the batch that are counted now: all of it, or those that had been before. None: no family."""
         counted = Update().increase(ended=len(batch), failed=sum(one.status is not Status.COMPLETED for one in batch))
         here: Any = counted.arguments(Attr("born").eq(born)) | {
             "TableName": self._table,
-            "Key": job_key(parent_id, f"children#{step}"),
+            "Key": job_key(parent_id, f"children#{name}"),
         }
         free = Attr("pk").not_exists() | Attr("born").ne(born)
         marks: Any = [
-            {"Put": {"TableName": self._table, "Item": _mark(parent_id, step, born, one), **condition(free)}}
+            {"Put": {"TableName": self._table, "Item": _mark(parent_id, name, born, one), **condition(free)}}
             for one in batch
         ]
         try:
@@ -172,7 +190,7 @@ class Families:
         return True
 
 
-def _mark(parent_id: str, step: str, born: int, child: Ended) -> dict[str, Any]:
+def _mark(parent_id: str, name: str, born: int, child: Ended) -> dict[str, Any]:
     values = {
         "number": child.number,
         "id": child.id,
@@ -182,10 +200,10 @@ def _mark(parent_id: str, step: str, born: int, child: Ended) -> dict[str, Any]:
         "born": born,
         "expires_at": math.ceil(born / 1000 + MAX_LIFE),
     }
-    return to_item(values) | job_key(parent_id, f"child#{step}#{child.number:05d}")
+    return to_item(values) | job_key(parent_id, f"child#{name}#{child.number:05d}")
 
 
 def _family(item: dict[str, Any]) -> Family:
     row = from_item(item)
-    names = ("step", "task", "size", "concurrency", "fail_fast", "made", "ended", "failed")
+    names = ("step", "task", "size", "concurrency", "fail_fast", "life", "made", "ended", "failed")
     return Family(**{name: row[name] for name in names})

@@ -173,7 +173,7 @@ class Job:
     waits: Mapping[str, Wait] = field(default_factory=dict)
     #: The version of its task that it was submitted to.
     task_version: int = 1
-    #: The job whose child it is, when that was born (milliseconds), and the step that made it: `key#number`.
+    #: The job whose child it is, when that was born (milliseconds), and its place there: `family#number`.
     parent: str | None = None
     parent_born: int | None = None
     parent_step: str | None = None

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable
 from itertools import groupby
 
-from common.families import Ended
+from common.families import Ended, step_of
 from common.jobs import Job, Status
 from common.wiring import Services
 
@@ -20,10 +20,10 @@ ERROR = 1_000
 def tell_parents(services: Services, children: Iterable[Job]) -> None:
     """Counts jobs that have ended for their parents, and wakes those that have waited for it."""
     ended = sorted((job for job in children if job.parent and job.status.is_final), key=_family_of)
-    for (parent_id, step, born), jobs in groupby(ended, key=_family_of):
-        family = services.families.note_ended(parent_id, step, born, [_ended(job) for job in jobs])
+    for (parent_id, name, born), jobs in groupby(ended, key=_family_of):
+        family = services.families.note_ended(parent_id, name, born, [_ended(job) for job in jobs])
         if family is not None and family.wants_its_parent:
-            parent = services.store.wake_parent(parent_id, step, secrets.token_hex(8), services.clock())
+            parent = services.store.wake_parent(parent_id, step_of(name), secrets.token_hex(8), services.clock())
             if parent is not None:
                 services.queues.send(parent)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from common.egress import LOCAL, PUBLIC, Policy
+from common.store import LEASE
 
 
 class AuthMode(StrEnum):
@@ -34,6 +35,8 @@ class Settings:
     owner_per_minute: int = 0
     #: Whether owners may have limits of their own: only then are they looked up.
     owner_overrides: bool = False
+    #: How long a claim holds without renewal, in seconds. Only tests that kill many workers have no time for the usual.
+    lease: float = LEASE
     webhook_queue_url: str = ""
     #: The KMS key that encrypts the owners' signing secrets.
     secrets_key: str = ""
@@ -72,6 +75,7 @@ class Settings:
                 owner_running=int(environ.get("OWNER_RUNNING", 0)),
                 owner_per_minute=int(environ.get("OWNER_PER_MINUTE", 0)),
                 owner_overrides=environ.get("OWNER_OVERRIDES") == "On",
+                lease=float(environ.get("LONGRUN_LEASE_SECONDS", LEASE)),
                 webhook_queue_url=environ.get("WEBHOOK_QUEUE_URL", ""),
                 secrets_key=environ.get("SECRETS_KEY", ""),
                 api_url=environ.get("API_URL", "").rstrip("/"),

@@ -56,15 +56,23 @@ class Slot:
 
 
 class Slots:
-    def __init__(self, client: DynamoDBClient, table: str, pick: Callable[[int], list[int]] | None = None) -> None:
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        pick: Callable[[int], list[int]] | None = None,
+        *,
+        lease: float = LEASE,
+    ) -> None:
         """`pick` gives all numbers below its argument in the order in which they are to be tried."""
         self._client = client
         self._table = table
         self._pick = pick or (lambda size: random.sample(range(size), size))
+        self._lease = lease
         self._full_until: dict[str, float] = {}
 
     def take(self, pool: Pool, token: str, now: float) -> Slot | None:
-        """A slot for LEASE seconds; None if all are held. One write where there is room."""
+        """A slot for as long as a lease is; None if all are held. One write where there is room."""
         if now < self._full_until.get(pool.name, 0):
             return None
         order = self._pick(pool.size)
@@ -79,8 +87,8 @@ class Slots:
         return None
 
     def renew(self, slot: Slot, now: float) -> None:
-        """Holds it for another LEASE seconds. Raises LeaseLost: it is another's."""
-        update = Update().set(**_lease(now))
+        """Holds it for as long again. Raises LeaseLost: it is another's."""
+        update = Update().set(**self._until(now))
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -102,7 +110,7 @@ class Slots:
 
     def _try(self, pool: Pool, number: int, token: str, now: float) -> Slot | None:
         free = Attr("pk").not_exists() | Attr("lease_until").lte(ms(now))
-        update = Update().set(token=token, **_lease(now))
+        update = Update().set(token=token, **self._until(now))
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -114,6 +122,9 @@ class Slots:
             return None
         return Slot(pool.name, number, token)
 
+    def _until(self, now: float) -> dict[str, Any]:
+        return {"lease_until": ms(now + self._lease), "expires_at": math.ceil(now + DAY)}
+
     def _held(self, pool: Pool, now: float) -> set[int]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
@@ -123,10 +134,6 @@ class Slots:
         )
         rows = [from_item(item) for page in pages for item in page["Items"]]
         return {int(row["sk"].partition("#")[2]) for row in rows if row["lease_until"] > ms(now)}
-
-
-def _lease(now: float) -> dict[str, Any]:
-    return {"lease_until": ms(now + LEASE), "expires_at": math.ceil(now + DAY)}
 
 
 def _key(pool: str, number: int) -> dict[str, Any]:

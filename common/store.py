@@ -10,6 +10,7 @@ import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
@@ -23,6 +24,9 @@ from common.resuming import Resuming
 from common.steps import Step
 from common.writes import RESEND, RESEND_MAX, Failed, held, standing, told
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
 #: How long a claim holds without renewal, in seconds. Longer than clocks differ.
 LEASE = 60
 #: A delayed job may start this much before its time, in seconds: clocks differ, and messages come in whole seconds.
@@ -34,6 +38,10 @@ NOTE = 200
 
 
 class Store(Resuming):
+    def __init__(self, client: DynamoDBClient, table: str, *, lease: float = LEASE) -> None:
+        super().__init__(client, table)
+        self.lease = lease
+
     # -------------------------------------------------------------- the moves
 
     def put(self, job: Job, now: float) -> tuple[Job, bool]:
@@ -61,7 +69,7 @@ class Store(Resuming):
             & Attr("lease_until").lte(ms(now))
             & Attr("next_attempt").lte(Attr("max_attempts"))
         )
-        lease_until = now + LEASE
+        lease_until = now + self.lease
         update = (
             self._changed(Status.RUNNING, token, now, attempt="next_attempt")
             .copy("attempt", "next_attempt")
@@ -78,8 +86,8 @@ class Store(Resuming):
             raise NotClaimable(failed.job) from None
 
     def renew(self, job: Job, now: float) -> Job:
-        """Holds the lease for another LEASE seconds. Raises LeaseLost."""
-        until = now + LEASE
+        """Holds the lease for as long again. Raises LeaseLost."""
+        until = now + self.lease
         return self._as_holder(job, Update().set(lease_until=ms(until), wake_at=ms(until + GRACE)))
 
     def report(self, job: Job, report: Report, now: float) -> Job:

@@ -84,7 +84,7 @@ def services(
     messages = session.client("sqs", config=_CALLS)
     vault = Vault(lambda: session.client("kms", config=_CALLS), settings.secrets_key)
     blobs = Blobs(lambda: session.client("s3", config=_TRANSFERS), settings.bucket_name)
-    store = Store(table, settings.table_name)
+    store = Store(table, settings.table_name, lease=settings.lease)
     queues = Queues(
         messages,
         {
@@ -99,7 +99,7 @@ def services(
         "queue": queues.of(Priority.NORMAL),
         "queues": queues,
         "limits": Limits(table, settings.table_name, defaults, overrides=settings.owner_overrides),
-        "slots": Slots(table, settings.table_name),
+        "slots": Slots(table, settings.table_name, lease=settings.lease),
         "webhook_queue": Queue(messages, settings.webhook_queue_url),
         "deliveries": Deliveries(table, settings.table_name),
         "families": Families(table, settings.table_name),

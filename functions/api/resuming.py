@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -86,7 +87,7 @@ async def list_children(
     """The jobs that the job's steps have begun, in their order."""
     services = services_of(request)
     job = find(services, owner, job_id)
-    families = services.families.all(job) if job.has_children else []
+    families = _latest(services.families.all(job)) if job.has_children else []
     places = [(family, number) for family in families for number in range(family.made)]
     found = [_child_view(services, job, *place) for place in places[cursor : cursor + limit]]
     steps = [
@@ -97,8 +98,13 @@ async def list_children(
     return Response(dump({"steps": steps, "children": found, "next_cursor": after}), media_type="application/json")
 
 
+def _latest(families: Iterable[Family]) -> list[Family]:
+    """Of a job that was retried, those of its present life, and those of steps that it has not come to again."""
+    return list({family.step: family for family in sorted(families, key=lambda each: each.life)}.values())
+
+
 def _child_view(services: Services, parent: Job, family: Family, number: int) -> dict[str, Any]:
-    now, name = services.clock(), child_id(parent, family.step, number)
+    now, name = services.clock(), child_id(parent, family.name, number)
     child = services.store.get(name, now)
     status = child.seen_status(now) if child else None
     has_children = child.has_children if child else False

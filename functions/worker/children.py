@@ -40,25 +40,37 @@ class Children:
         found = self._checked(task, inputs)
         if not self.job.has_children:
             self.services.store.note_children(self.job)
-        new = Family(step, task, size, concurrency or size, fail_fast)
+        new = Family(step, task, size, concurrency or size, fail_fast, life=self.job.earlier_attempts)
         family = self.services.families.begin(self.job, new, self.services.clock())
+        if family.life and not family.made:
+            family = self._carried_over(family)
         while family.room > 0 and not family.is_over:
             until = min(family.made + STRIDE, family.made + family.room)
             self._make(found, family, inputs, range(family.made, until))
             self.services.families.note_made(self.job, family, until)
-            family = self.services.families.get(self.job.id, step) or family
+            family = self.services.families.get(self.job.id, family.name) or family
         return family
+
+    def _carried_over(self, family: Family) -> Family:
+        """With those that completed before the job was retried: they need not be begun again."""
+        families = self.services.families
+        before = [each for each in families.all(self.job) if each.step == family.step and each.life < family.life]
+        if not before:
+            return family
+        latest = max(before, key=lambda each: each.life)
+        good = [one for one in families.ended(self.job, latest.name) if one.status is Status.COMPLETED]
+        return families.note_ended(self.job.id, family.name, ms(self.job.created_at), good) or family
 
     def results(self, family: Family) -> list[dict[str, Any]]:
         """What became of each, in the order of their inputs."""
-        ended = {one.number: one for one in self.services.families.ended(self.job, family.step)}
+        ended = {one.number: one for one in self.services.families.ended(self.job, family.name)}
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             return list(pool.map(self._result, (ended.get(number) for number in range(family.size))))
 
     def cancel(self, families: Iterable[Family], has_time: Callable[[], bool] = lambda: True) -> bool:
         """Asks all that have not ended to stop; False if there was no time for it."""
         for family in families:
-            ended = {one.number for one in self.services.families.ended(self.job, family.step)}
+            ended = {one.number for one in self.services.families.ended(self.job, family.name)}
             left = [number for number in range(family.made) if number not in ended]
             with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
                 for start in range(0, len(left), STRIDE):
@@ -79,8 +91,11 @@ class Children:
         return task
 
     def _make(self, task: Task, family: Family, inputs: Sequence[str], numbers: range) -> None:
+        # In a retried job's first life some may have completed already.
+        ended = {one.number for one in self.services.families.ended(self.job, family.name)} if family.life else set()
+        left = [number for number in numbers if number not in ended]
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            made = list(pool.map(lambda number: self._put(task, family, number, inputs[number]), numbers))
+            made = list(pool.map(lambda number: self._put(task, family, number, inputs[number]), left))
         # Those that were there before may have been put by a worker that died before it sent them.
         queue = self.services.queues.of(self.job.priority)
         queue.send_all(Reminder.of(child) for child in made if child.status is Status.PENDING)
@@ -96,12 +111,12 @@ class Children:
             task_version=task.version,
             priority=parent.priority,
             parent=parent.id,
-            parent_step=f"{family.step}#{number}",
+            parent_step=f"{family.name}#{number}",
             parent_born=ms(parent.created_at),
         )
         now = services.clock()
         child = make_job(
-            services.payloads, order, job_id=child_id(parent, family.step, number), owner=parent.owner, now=now
+            services.payloads, order, job_id=child_id(parent, family.name, number), owner=parent.owner, now=now
         )
         return services.store.put(child, now)[0]
 
@@ -113,6 +128,6 @@ class Children:
 
     def _cancel(self, family: Family, number: int) -> None:
         services, now = self.services, self.services.clock()
-        child = services.store.get(child_id(self.job, family.step, number), now, consistent=True)
+        child = services.store.get(child_id(self.job, family.name, number), now, consistent=True)
         if child is not None and not child.status.is_final:
             services.store.request_cancel(child, f"parent-{child.token[:8]}-{child.version}", now)

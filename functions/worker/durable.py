@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import json
 import random
 import time
 from collections.abc import Callable
@@ -115,6 +116,7 @@ class Durable:
                 self._settle(asyncio.get_running_loop())
             if over is None:
                 await asyncio.Event().wait()  # until the task is left
+            _children(json.loads(over or "[]"), asked)  # a failure is not recorded: a retry begins those anew
             found = await self._written(key, of, over or "")
             self._close(key)
         return _children(await asyncio.to_thread(self.steps.value, found, None), asked)
@@ -190,6 +192,7 @@ class Durable:
             over = None if self._is_paused else self._gathered(key, of, asked, inputs)
             if over is None:
                 self._leave_now()
+            _children(json.loads(over), asked)
             found = self._write_plainly(key, of, over)
             self._close(key)
         return _children(self.steps.value(found, None), asked)
@@ -241,7 +244,8 @@ class Durable:
         latest = self.steps.job.created_at + MAX_WAIT
         wait = known or Wait(key, kind, min(self.clock() + seconds, latest), of, **asked)
         if known is None and kind is WaitKind.ANSWER:
-            self.say("question", {"id": wait_id(key), "question": wait.question, "schema": wait.schema})
+            said = {"id": wait_id(key), "name": key, "question": wait.question, "schema": wait.schema}
+            self.say("question", said)
         if wait.until - self.clock() > (NAP if kind is WaitKind.SLEEP else 0):
             self.steps.waits[wait_id(key)] = wait
         return wait.until

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, StepMismatch, TaskTimeout, WorkerLost
+from common.families import family_name
 from common.jobs import Failure, Job, Report, Status, WaitKind
 from common.queue import MAX_DELAY, Message
 from common.retries import Retry, decide, is_retryable
@@ -52,7 +53,7 @@ class Runner:
     ) -> None:
         self._services = services
         self._registry = registry
-        self._pace = pace or Pace()
+        self._pace = pace or Pace.of(services.store.lease)
         self._chance = chance
         self._places = Places(services, registry, chance=chance)
 
@@ -198,7 +199,9 @@ class Runner:
     def _unless_over(self, job: Job) -> Job:
         """Children may have ended before their parent waited for them: then nobody woke it. Costs a read a family."""
         for wait in job.waits.values():
-            family = self._services.families.get(job.id, wait.step) if wait.kind is WaitKind.CHILDREN else None
+            if wait.kind is not WaitKind.CHILDREN:
+                continue
+            family = self._services.families.get(job.id, family_name(wait.step, job.earlier_attempts))
             if family is not None and family.wants_its_parent:
                 now = self._services.clock()
                 return self._services.store.wake_parent(job.id, wait.step, secrets.token_hex(8), now) or job

@@ -12,7 +12,6 @@ from typing import Any
 from common.errors import LeaseLost
 from common.jobs import Job, Report
 from common.queue import Message
-from common.store import LEASE
 from common.telemetry import logger
 from common.wiring import Services
 from functions.worker.execution import Execution
@@ -35,6 +34,11 @@ class Pace:
     patience: float = 2
     #: From asking a task to stop to ending the job without it.
     grace: float = 6
+
+    @classmethod
+    def of(cls, lease: float) -> Pace:
+        """For leases of so many seconds: each is renewed before a third of it is over."""
+        return cls(contact=min(cls.contact, lease / 3), renewal=lease / 3, margin=lease / 12)
 
 
 class Stop(Enum):
@@ -186,7 +190,7 @@ class Supervision:
         self.job = await self._call(self._services.store.renew, self.job, self._services.clock())
         self._next_renewal = self._services.clock() + self._pace.renewal
         self.has_renewed = True
-        await self._call(self._services.queues.hide, self._message, LEASE + self._pace.margin)
+        await self._call(self._services.queues.hide, self._message, self._services.store.lease + self._pace.margin)
         return self.job.cancel_requested
 
     async def _peek(self) -> bool:

@@ -12,6 +12,13 @@ from dev.logs import Stream
 from tests.e2e.deployment import RUNTIME, Deployment, build, deploy, lambda_python, runtime
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two groups that may run side by side: those of the one deployment, and those of local stacks of their own."""
+    for item in items:
+        uses_deployment = "deployment" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("deployment" if uses_deployment else "local"))
+
+
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The functions' interpreter."""

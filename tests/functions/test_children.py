@@ -135,9 +135,7 @@ def test_no_more_than_allowed_run_at_a_time(
     for _ in range(60):
         if records := worker.receive():
             worker.handle(records)
-        (step,) = api("GET", f"/jobs/{job.id}/children").json()["steps"]
-        family = services.families.get(job.id, step["step"])
-        assert family is not None
+        (family,) = services.families.all(job)
         assert family.made - family.ended <= 6
         notify(services, post.records())
     assert api.job(job.id)["status"] == "completed"
@@ -292,3 +290,29 @@ def test_a_parent_whose_worker_died_before_it_looked_again_is_found(
         services.queues.send(job)
         worker()
     assert api.job(job.id)["status"] == "completed"
+
+
+def test_a_retried_parent_begins_anew_only_those_that_did_not_complete(
+    services: Services, make_job: Any, settle: Any, registry: Registry, api: Api, runs: Runs
+) -> None:
+    def flaky(ctx: Context, input: Part) -> int:
+        runs[str(input.n)] += 1
+        if input.n == 2 and runs["2"] == 1:
+            raise Permanent("not today")
+        return input.n
+
+    async def careful(ctx: Context, input: Whole) -> Any:
+        return [child.result for child in await ctx.gather(flaky, [Part(n=n) for n in range(4)], fail_fast=True)]
+
+    registry.add(_defined(flaky))
+    registry.add(_defined(careful))
+    job = begin(services, make_job, task="careful")
+    settle()
+    assert api.job(job.id)["error"]["type"] == "ChildFailed"
+    completed = [child for child in api("GET", f"/jobs/{job.id}/children").json()["children"] if not child["error"]]
+    again = {child["number"] for child in completed if child["status"] == "completed"}
+    assert api("POST", f"/jobs/{job.id}/retry").status == 202
+    settle()
+    assert (api.job(job.id)["status"], api.job(job.id)["result"]) == ("completed", [0, 1, 2, 3])
+    assert runs["2"] == 2
+    assert all(runs[str(number)] == 1 for number in again)
