@@ -74,13 +74,15 @@ class Resuming(Writes):
         return found or replace(job, status=to)
 
     def answer(self, job: Job, step: Step, token: str, now: float) -> Job:
-        """waiting -> pending, with what was waited for written down as the step's result. Raises Conflict."""
+        """-> pending, with what was waited for written down as the step's result. Raises Conflict."""
         update = (
             self._changed(Status.PENDING, token, now, answered=step.key)
             .set(run_at=0, wake_at=ms(now + RESEND), wakes=0)
             .remove_from("waits", wait_id(step.key))
         )
-        asked = Attr("status").eq(Status.WAITING) & Attr(f"waits.{wait_id(step.key)}").exists()
+        # Of two open questions the second may be answered before a worker has the job again; then it sees both.
+        still = Attr("status").is_in([Status.WAITING, Status.PENDING])
+        asked = still & Attr(f"waits.{wait_id(step.key)}").exists()
         same = Attr("created_at").eq(ms(job.created_at))
         try:
             self._transact(job.id, update, asked & same, [step_item(job, step)])

@@ -50,7 +50,7 @@ def job_view(job: Job, now: float, payloads: Payloads, *, without: Sequence[str]
         "parent": job.parent,
         "has_children": job.has_children,
         "questions": [_question_view(name, wait) for name, wait in job.waits.items() if wait.kind is WaitKind.ANSWER]
-        if job.status is Status.WAITING
+        if job.status in (Status.WAITING, Status.PENDING)
         else [],
         "cancel_requested": job.cancel_requested,
         "callback_url": job.callback_url,

@@ -28,11 +28,12 @@ class Prompt(BaseModel):
     tools: list[ToolName] = Field(default=list(NAMES), max_length=len(NAMES))
 
 
-@task(timeout_seconds=840)
+@task(timeout_seconds=2 * 3_600)
 async def agent(ctx: Context, input: Prompt) -> dict[str, Any]:
     """Works on a prompt with tools: reads and searches the stored documents, fetches web pages, calculates.
 
-    Everything it thinks, calls and finds is in the job's events; its answer is streamed there as it comes.
+    Everything it thinks, calls and finds is in the job's events; its answer is streamed there as it comes. Each request to the
+    model and each call of a tool is a step: it may take longer than an invocation, and none is made twice.
     """
     choice = chosen()
     async with open_model(choice, ctx) as model:

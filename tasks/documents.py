@@ -16,7 +16,7 @@ from tasks.kit.analysis import analyse
 from tasks.kit.library import is_lasting
 from tasks.kit.questions import select_answers, study
 from tasks.kit.reading import Text, read
-from tasks.kit.running import HOPELESS, patiently, side_by_side
+from tasks.kit.running import PartFailed, alone, patiently, side_by_side
 from tasks.models import chosen, open_model
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def analyze_documents(ctx: Context, input: Batch) -> dict[str, Any]:
     needs_model = choice.is_language_model or bool(input.questions)
     async with open_model(choice, ctx) if needs_model else nullcontext() as model:
         desk = Desk(ctx, model, input.questions, total, fluent=choice.is_language_model)
-        outcomes = await side_by_side(desk.analysed, input.document_ids, AT_A_TIME)
+        outcomes = await side_by_side(desk.analysed, enumerate(input.document_ids, 1), AT_A_TIME)
     failed = [outcome.error for outcome in outcomes if outcome.error]
     if len(failed) == total and not any(map(is_lasting, failed)):
         message = f"Not one of the {total} documents could be analysed. {_message(failed[0])}"
@@ -78,21 +78,34 @@ class Desk:
         self._done = 0
         self._reserve = min(RESERVE, ctx.remaining / 10)
 
-    async def analysed(self, document_id: str) -> Outcome:
+    async def analysed(self, numbered: tuple[int, str]) -> Outcome:
         """One document's failure is not the batch's."""
+        number, document_id = numbered
         self._show(f"reading {document_id}")
         result: dict[str, Any] = {"document_id": document_id}
         error: Exception | None = None
         try:
-            await self._analyse(document_id, result)
-        except HOPELESS:
-            raise
-        except Exception as failure:  # noqa: BLE001
-            error = failure
+            result |= await self._once(number, document_id, result)
+        except PartFailed as failed:
+            error = failed.error
             result["error"] = {"type": type(error).__name__, "message": _message(error)}
         self._done += 1
         self._show(f"analysed {document_id}")
         return Outcome(result, error)
+
+    async def _once(self, number: int, document_id: str, result: dict[str, Any]) -> dict[str, Any]:
+        """What a language model is paid for is a step; what the libraries find is found again sooner than written down."""
+
+        async def analysed(document_id: str, _: list[str]) -> dict[str, Any]:
+            await alone(self._analyse(document_id, result))
+            return result
+
+        if not self._fluent:
+            return await analysed(document_id, self._questions)
+        found: dict[str, Any] = await self._ctx.step(
+            "document", analysed, document_id, self._questions, key=str(number)
+        )
+        return found
 
     async def _analyse(self, document_id: str, result: dict[str, Any]) -> None:
         """Adds to the result as it goes: what the libraries found stays there if the model fails."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from common.errors import Permanent, Retryable
 from common.retries import asked_to_wait
 from common.tasks import Context, task
-from tasks.kit.inquiry import Finding, Inquiry, plan, summarise
+from tasks.kit.inquiry import PASSAGES, Finding, Inquiry, Noted, plan, summarise
 from tasks.kit.library import Failed, Library, document_name, is_lasting
 from tasks.kit.reports import LeftOut, Writing, reason, write_report
-from tasks.kit.running import HOPELESS, patiently, side_by_side
+from tasks.kit.running import PartFailed, alone, patiently, side_by_side
 from tasks.models import chosen, open_model
 
 if TYPE_CHECKING:
@@ -43,51 +44,79 @@ class Question(BaseModel):
     )
 
 
-@task(timeout_seconds=840)
+@task(timeout_seconds=2 * 3_600)
 async def research(ctx: Context, input: Question) -> dict[str, Any]:
     """Reads pages and documents, several at a time, and writes a report with numbered citations.
 
     Each citation gives its source, and the passage word for word. A source that cannot be read is named, and the others used.
+    The plan, the choice of sources, what each of them says, and the report are steps of the job.
     """
     choice, library = chosen(), Library(ctx)
     async with open_model(choice, ctx) as model:
         ctx.progress(0, message="planning")
-        inquiry = await plan(ctx, model, input.query)
-        ctx.thought("\n".join(["Sub-questions:", *(f"- {question}" for question in inquiry.sub_questions)]))
-        names, left_out = await candidates(ctx, library, input, inquiry)
-        gathered = await Gathering(ctx, model, library, inquiry).gather(names)
+        inquiry = await ctx.step("plan", partial(planned, ctx, model), input.query, result_type=Inquiry)
+        finding = partial(Candidates.found, ctx, library, input)
+        candidates = await ctx.step("candidates", finding, inquiry, result_type=Candidates)
+        left_out = [Failed(name, LeftOut(why)) for name, why in candidates.left_out.items()]
+        left_out += [Failed(name, Permanent(why)) for name, why in candidates.failed.items()]
+        gathered = await Gathering(ctx, model, library, inquiry).gather(candidates.names)
         findings = [each for each in gathered if isinstance(each, Finding)]
         failed = [*left_out, *(each for each in gathered if isinstance(each, Failed))]
         if not findings:
             raise nothing_read(failed)
-        ctx.progress(90, current=len(names), total=len(names), message="writing the report")
-        fluent, say = choice.is_language_model, ctx.output
-        writing = await patiently(ctx, lambda: write_report(model, inquiry, findings, failed, fluent=fluent, say=say))
+        total = len(candidates.names)
+        ctx.progress(90, current=total, total=total, message="writing the report")
+        # Once it is written it is final, even if a source can be read by then that could not be read before.
+        writing = partial(written, ctx, model, findings, failed, fluent=choice.is_language_model)
+        report = await ctx.step("report", writing, inquiry)
+    asked = {"query": inquiry.query, "sub_questions": list(inquiry.sub_questions)}
+    return {**asked, **report, "model": choice.described()}
+
+
+async def planned(ctx: Context, model: Model, query: str) -> Inquiry:
+    inquiry = await plan(ctx, model, query)
+    ctx.thought("\n".join(["Sub-questions:", *(f"- {question}" for question in inquiry.sub_questions)]))
+    return inquiry
+
+
+async def written(
+    ctx: Context, model: Model, findings: Sequence[Finding], failed: Sequence[Failed], inquiry: Inquiry, *, fluent: bool
+) -> dict[str, Any]:
+    """The report, and what belongs to it."""
+    say = ctx.output
+    writing = await patiently(ctx, lambda: write_report(model, inquiry, findings, failed, fluent=fluent, say=say))
     return {
         "report": writing.text,
-        "query": inquiry.query,
-        "sub_questions": list(inquiry.sub_questions),
         "citations": writing.citing.listed(),
         "sources": [*_read(findings, writing), *map(_unread, failed)],
-        "model": choice.described(),
     }
 
 
-async def candidates(
-    ctx: Context, library: Library, input: Question, inquiry: Inquiry
-) -> tuple[list[str], list[Failed]]:
-    """The sources to read, and those that are not read. Raises Permanent if there are none."""
-    named = list(dict.fromkeys([*input.urls, *map(document_name, input.documents)]))
-    if named:
-        most = input.max_pages or MAX_PAGES
-        return named[:most], [Failed(name, LeftOut(f"It was not read: max_pages is {most}.")) for name in named[most:]]
-    ctx.progress(2, message="searching the stored documents")
-    shelf = await library.everything()
-    if not (shelf.sources or shelf.failed or shelf.unread):
-        raise Permanent("There is nothing to read: name urls or documents, or store documents first.")
-    bearing = await asyncio.to_thread(shelf.search, inquiry.asked, 10 * MAX_PAGES)
-    ranked = [each.source.name for each in bearing] + [each.name for each in shelf.sources] + list(shelf.unread)
-    return list(dict.fromkeys(ranked))[: input.max_pages or PAGES], list(shelf.failed)
+class Candidates(BaseModel):
+    """The sources to read; those that are not read, and those that could not be, each with the reason."""
+
+    names: list[str]
+    left_out: dict[str, str] = {}
+    failed: dict[str, str] = {}
+
+    @classmethod
+    async def found(cls, ctx: Context, library: Library, input: Question, inquiry: Inquiry) -> Candidates:
+        """Raises Permanent or Retryable if there are none."""
+        named = list(dict.fromkeys([*input.urls, *map(document_name, input.documents)]))
+        if named:
+            most = input.max_pages or MAX_PAGES
+            why = f"It was not read: max_pages is {most}."
+            return cls(names=named[:most], left_out=dict.fromkeys(named[most:], why))
+        ctx.progress(2, message="searching the stored documents")
+        shelf = await library.everything()
+        bearing = await asyncio.to_thread(shelf.search, inquiry.asked, 10 * MAX_PAGES)
+        ranked = [each.source.name for each in bearing] + [each.name for each in shelf.sources] + list(shelf.unread)
+        if not ranked and shelf.failed:
+            raise nothing_read(shelf.failed)
+        if not ranked:
+            raise Permanent("There is nothing to read: name urls or documents, or store documents first.")
+        names = list(dict.fromkeys(ranked))[: input.max_pages or PAGES]
+        return cls(names=names, failed={each.name: reason(each.error) for each in shelf.failed})
 
 
 class Gathering:
@@ -98,35 +127,47 @@ class Gathering:
         self._model = model
         self._library = library
         self._inquiry = inquiry
-        self._numbers = count(1)
         self._reserve = min(RESERVE, ctx.remaining / 4)
         self._done = self._total = 0
 
     async def gather(self, names: Sequence[str]) -> list[Finding | Failed]:
         self._total = len(names)
-        return await side_by_side(self._one, names, AT_A_TIME)
+        return await side_by_side(self._one, enumerate(names), AT_A_TIME)
 
-    async def _one(self, name: str) -> Finding | Failed:
+    async def _one(self, numbered: tuple[int, str]) -> Finding | Failed:
+        number, name = numbered
         self._show(f"reading {name}")
-        found = await self._found(name)
+        found = await self._found(number, name)
         self._done += 1
         self._show(f"read {name}")
         return found
 
-    async def _found(self, name: str) -> Finding | Failed:
+    async def _found(self, number: int, name: str) -> Finding | Failed:
         """Nothing that is wrong with one source stops the work on the others."""
-        if self._ctx.remaining < self._reserve:
-            return Failed(name, LeftOut("It was not read: there was no time left."))
         try:
-            source = await self._library.source(name)
-            finding = await summarise(self._ctx, self._model, self._inquiry, source, self._numbers)
-        except HOPELESS:
+            noted = await self._ctx.step(
+                "source", self._noted, number, name, self._inquiry, key=str(number + 1), result_type=Noted
+            )
+        except PartFailed as failed:
+            return Failed(name, failed.error)
+        return Failed(name, Permanent(noted.error)) if noted.error is not None else Finding.of(name, noted)
+
+    async def _noted(self, number: int, name: str, inquiry: Inquiry) -> Noted:
+        """What is lasting is noted too. What may pass is not: an attempt after this one tries again. Raises PartFailed."""
+        if self._ctx.remaining < self._reserve:
+            raise PartFailed(LeftOut("It was not read: there was no time left."))
+        # The same numbers in every attempt, whichever source is read first.
+        numbers = count(1 + PASSAGES * number)
+        try:
+            source = await alone(self._library.source(name))
+            finding = await alone(summarise(self._ctx, self._model, inquiry, source, numbers))
+        except PartFailed as failed:
+            self._ctx.log("a source failed", source=name, error=reason(failed.error))
+            if is_lasting(failed.error):
+                return Noted(error=reason(failed.error))
             raise
-        except Exception as error:  # noqa: BLE001
-            self._ctx.log("a source failed", source=name, error=reason(error))
-            return Failed(name, error)
         self._ctx.log("a source was read", source=name, title=source.title, summary=finding.summary)
-        return finding
+        return finding.noted
 
     def _show(self, doing: str) -> None:
         percent = 5 + 80 * self._done / self._total

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from longrun.client import AsyncClient, Client
+from longrun.durable import Child, ChildPage, ChildStep
 from longrun.errors import (
     ApiProblem,
     ChannelUnavailable,
@@ -35,6 +36,7 @@ from longrun.models import (
     JobPage,
     Problem,
     Progress,
+    Question,
     Status,
     Task,
     Usage,
@@ -49,6 +51,9 @@ __all__ = [
     "ApiProblem",
     "AsyncClient",
     "ChannelUnavailable",
+    "Child",
+    "ChildPage",
+    "ChildStep",
     "Client",
     "Conflict",
     "Delivery",
@@ -72,6 +77,7 @@ __all__ = [
     "NotFound",
     "Problem",
     "Progress",
+    "Question",
     "RateLimited",
     "Retries",
     "Schedule",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
+from longrun.durable import DurableCalls
 from longrun.following import Channel, by_channel, by_polling
 from longrun.models import Document, DocumentPage, Event, Health, Job, JobPage, Task, TaskList
 from longrun.results import result_of
@@ -36,11 +37,12 @@ class SubmitOptions(TypedDict, total=False):
     max_attempts: int | None
     ttl_seconds: float | None
     metadata: Mapping[str, str] | None
+    priority: str | None
     idempotency_key: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Calls(WebhookCalls, ScheduleCalls):
+class Calls(DurableCalls, WebhookCalls, ScheduleCalls):
     """The calls to one service."""
 
     service: Service
@@ -57,15 +59,17 @@ class Calls(WebhookCalls, ScheduleCalls):
         max_attempts: int | None = None,
         ttl_seconds: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        priority: str | None = None,
         idempotency_key: str | None = None,
     ) -> Steps[Job]:
         """Submit a job and return it at once, not yet started.
 
         `input` is anything that can be JSON: a dict, a pydantic model, a dataclass; over 4 MB it is uploaded first.
         `callback_url` gets a signed webhook when the job ends. The job starts after `delay_seconds`, may run for
-        `timeout_seconds` in each of `max_attempts`, and is forgotten `ttl_seconds` after its end. The same
-        `idempotency_key` (by default a new one for each call) always gives the same job, so that trying again after
-        a lost answer never makes two. Raises InvalidInput before anything is sent, InvalidRequest, NotFound (no such task).
+        `timeout_seconds` in each of `max_attempts`, and is forgotten `ttl_seconds` after its end. `priority` is `low`,
+        `normal` (unless said) or `high`: which queue it waits in. The same `idempotency_key` (by default a new
+        one for each call) always gives the same job, so that trying again after a lost answer never makes two. Raises
+        InvalidInput before anything is sent, InvalidRequest, NotFound (no such task).
         """
         options = {
             "callback_url": callback_url,
@@ -74,6 +78,7 @@ class Calls(WebhookCalls, ScheduleCalls):
             "max_attempts": max_attempts,
             "ttl_seconds": ttl_seconds,
             "metadata": metadata,
+            "priority": priority,
         }
         job = {"task": task} | {name: value for name, value in options.items() if value is not None}
         headers = JSON | {"Idempotency-Key": quoted(idempotency_key or str(uuid.uuid4()))}
@@ -130,7 +135,7 @@ class Calls(WebhookCalls, ScheduleCalls):
         return (yield from self.service.ask(request)).parse(Job)
 
     def wait(self, job_id: str, *, timeout: float | None = None, on_change: OnChange | None = None) -> Steps[Job]:
-        """Wait until the job has ended, in whichever way, and return it.
+        """Wait until the job has ended, in whichever way, and return it; one that is `waiting` has not.
 
         `on_change` is called with the job as it is first seen and each time that its status, attempt, progress,
         usage or events have changed; without it, polls are fewer. Raises NotFound, and WaitTimeout when the job has

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from longrun import __version__, cli_documents, cli_events, cli_jobs, cli_schedules, cli_webhooks
+from longrun import __version__, cli_documents, cli_durable, cli_events, cli_jobs, cli_schedules, cli_webhooks
 from longrun.cli_errors import MEANINGS, ExitCode, Failure, failure
 from longrun.cli_output import Output
 from longrun.cli_session import Session, session
@@ -77,6 +77,11 @@ app.command("list")(cli_jobs.list_jobs)
 app.command()(cli_jobs.show)
 app.command()(cli_jobs.result)
 app.command()(cli_jobs.cancel)
+app.command()(cli_durable.ask)
+app.command("questions", hidden=True)(cli_durable.ask)
+app.command()(cli_durable.answer)
+app.command()(cli_durable.retry)
+app.command()(cli_durable.tree)
 app.command()(cli_jobs.delete)
 app.add_typer(cli_documents.documents, name="documents")
 app.add_typer(cli_webhooks.webhooks, name="webhooks")

@@ -126,7 +126,9 @@ def _hint(error: LongrunError) -> str | None:
             hint = "set LONGRUN_API_KEY to a key of this service"
         case NotFound():
             hint = _where_to_look(error.request)
-        case InvalidRequest() if error.request.startswith("POST"):
+        case InvalidRequest() if error.request.endswith("/input"):
+            hint = "`longrun ask ID` shows what is asked, and what the answer is to be"
+        case InvalidRequest() if error.request.startswith("POST") and not error.request.endswith("/retry"):
             hint = "`longrun tasks` shows what can be run, and `longrun tasks NAME` what its input is"
         case Conflict() if error.request.startswith("DELETE"):
             hint = "only a finished job can be deleted; `longrun cancel` stops it"

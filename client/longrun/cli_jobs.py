@@ -56,6 +56,7 @@ def submit(
     max_attempts: Annotated[int | None, typer.Option(help="How often it is tried.")] = None,
     delay_seconds: Annotated[int | None, typer.Option(help="Seconds before it may start.")] = None,
     ttl_seconds: Annotated[int | None, typer.Option(help="Seconds that it is kept after its end.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
     callback_url: Annotated[str | None, typer.Option(help="Where to send a webhook when it ends.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label; may be repeated.")] = None,
     key: Annotated[
@@ -73,6 +74,7 @@ def submit(
         ttl_seconds=ttl_seconds,
         callback_url=callback_url,
         metadata=read_labels(metadata),
+        priority=priority,
         idempotency_key=key,
     )
     if wait:

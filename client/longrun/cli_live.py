@@ -13,6 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from longrun import models
+from longrun.cli_durable_answers import Open
 from longrun.cli_text import call_text, cleaned, count_text, length_text, remark_text, result_text, shortened
 from longrun.models import FINAL, Event, Job, Status
 
@@ -39,6 +40,7 @@ class View:
         self._job = job.model_copy(update={"progress": None} if job.is_final else {})
         self._thought, self._output = "", ""
         self._tools: deque[Tool] = deque(maxlen=TOOLS)
+        self._open = Open(job.id)
         message = TextColumn(
             "{task.fields[message]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
         )
@@ -56,6 +58,7 @@ class View:
     def show(self, event: Event) -> None:
         """Take in what happened."""
         data = event.data
+        self._open.take(event)
         match event.type:
             case "status":
                 self._change(str(data.get("status", "")), data.get("attempt"), event.at)
@@ -85,6 +88,9 @@ class View:
         if self._output:
             lines = Text(cleaned(self._output)).wrap(console, width)
             yield from (Text("│ ", "dim") + line for line in lines[-OUTPUT_LINES:])
+        for question, command in self._open.lines():
+            yield from (Text("? ", "bold magenta") + line for line in _bold(question).wrap(console, width))
+            yield Text(cleaned(f"  answer it with `{command}`"), "magenta")
 
     def _change(self, status: str, attempt: object, at: datetime) -> None:
         update: dict[str, object] = {"status": status, "attempt": attempt if isinstance(attempt, int) else 0}
@@ -93,8 +99,8 @@ class View:
             self._tools.clear()
             self._thought = self._output = ""
             update |= {"progress": None, "started_at": self._job.started_at or at}
-        elif status in FINAL:
-            update["finished_at"] = at
+        # One that had ended does not stand still any more when its owner had it retried.
+        update["finished_at"] = at if status in FINAL else None
         self._job = self._job.model_copy(update=update)
 
     def _progress(self, event: Event) -> None:
@@ -122,6 +128,10 @@ class View:
             message=cleaned(remark_text(job)),
             job=job,
         )
+
+
+def _bold(text: str) -> Text:
+    return Text(cleaned(text), "bold magenta")
 
 
 class _Elapsed(ProgressColumn):

@@ -118,6 +118,7 @@ def facts(job: Job) -> Iterator[tuple[str, str | Text]]:
     if progress := progress_text(job):
         yield "progress", progress
     yield "attempt", attempt_text(job)
+    yield from _course(job)
     times = {"created": job.created_at, "started": job.started_at, "finished": job.finished_at}
     yield from ((name, time_text(time)) for name, time in (times | {"forgotten": job.expires_at}).items() if time)
     if job.callback_url:
@@ -136,6 +137,20 @@ def facts(job: Job) -> Iterator[tuple[str, str | Text]]:
         yield "result", as_text(job.result)
 
 
+def _course(job: Job) -> Iterator[tuple[str, str | Text]]:
+    """Where it comes from, how it goes on, and what it asks."""
+    if job.continuations:
+        yield "continued", f"{job.continuations} times, in other invocations"
+    if job.priority not in (None, "normal"):
+        yield "priority", job.priority or ""
+    if job.parent:
+        yield "parent", job.parent
+    if job.has_children:
+        yield "children", f"`longrun tree {job.id}` shows them"
+    for question in job.questions:
+        yield "asks", Text(cleaned(f"{question.question}  ({question.id})"), STYLES["waiting"])
+
+
 def _parts(event: Event) -> tuple[str, ...]:
     """What an event says; of one that we do not know, all of it."""
     data = event.data
@@ -144,7 +159,11 @@ def _parts(event: Event) -> tuple[str, ...]:
         case "status":
             error = data.get("error")
             why = f"{error.get('type')}: {error.get('message')}" if isinstance(error, dict) else ""
-            parts = str(data.get("status", "")), f"attempt {data.get('attempt')}", why
+            parts = str(data.get("status", "")), f"attempt {data.get('attempt')}", why, _reason(data)
+        case "step" if "name" in data:
+            parts = (str(data["name"]),)
+        case "question" if "question" in data:
+            parts = (str(data["question"]),)
         case "thought" | "output" if "text" in data:
             parts = (str(data["text"]),)
         case "log":
@@ -159,6 +178,15 @@ def _parts(event: Event) -> tuple[str, ...]:
             count = "/".join(str(data[name]) for name in ("current", "total") if data.get(name) is not None)
             parts = "" if percent is None else f"{percent}%", count, str(data.get("message") or "")
     return parts
+
+
+def _reason(data: dict[str, Any]) -> str:
+    """Why a job that goes on later is laid down, or taken up again."""
+    if isinstance(data.get("waits_for"), list):
+        return "for " + ", ".join(map(str, data["waits_for"]))
+    if "answered" in data:
+        return f"{data['answered']} was answered"
+    return f"children of {data['ended']} ended" if "ended" in data else str(data.get("reason") or "")
 
 
 def _message(job: Job) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import typer
 from rich.live import Live
 
+from longrun.cli_durable_answers import Open
 from longrun.cli_errors import ExitCode, interrupted
 from longrun.cli_live import View
 from longrun.cli_output import Output
@@ -17,10 +18,13 @@ from longrun.models import Event, Job, Status
 Show = Callable[[Event], None]
 
 
-def finish(client: Client, output: Output, job_id: str) -> None:
-    """Follow the job and write its result. Raises JobFailed, JobCancelled; exits with 130 on Ctrl-C."""
+def finish(client: Client, output: Output, job_id: str, *, after: int = 0) -> None:
+    """Follow the job, from its event number `after` on, and write its result.
+
+    Raises JobFailed, JobCancelled; exits with 130 on Ctrl-C.
+    """
     with resumable(output, job_id):
-        job = client.wait(job_id) if output.machine else follow(client, output, job_id)
+        job = client.wait(job_id) if output.machine else follow(client, output, job_id, after)
     if output.machine and job.status != Status.COMPLETED:
         output.document(job)  # Machines get the job however it ended; why it did goes to stderr.
     result = client.result(job)
@@ -41,10 +45,10 @@ def report(client: Client, output: Output, job_id: str) -> None:
         client.result(job)
 
 
-def follow(client: Client, output: Output, job_id: str) -> Job:
+def follow(client: Client, output: Output, job_id: str, after: int = 0) -> Job:
     """The job once it has ended, what happens in it shown on the way."""
     with watching(output, client.get(job_id)) as show:
-        for event in client.events(job_id):
+        for event in client.events(job_id, after=after):
             show(event)
     return client.wait(job_id)
 
@@ -70,7 +74,7 @@ def watching(output: Output, job: Job) -> Iterator[Show]:
         with Live(view, console=output.err, transient=True, refresh_per_second=8):
             yield view.show
     else:
-        lines = Lines(output)
+        lines = Lines(output, job.id)
         yield lines.show
         lines.finish_output()
 
@@ -78,8 +82,9 @@ def watching(output: Output, job: Job) -> Iterator[Show]:
 class Lines:
     """A line for each event; streamed text by its own lines, not by the pieces that it came in."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, job_id: str) -> None:
         self._output = output
+        self._open = Open(job_id)
         self._text = ""
 
     def show(self, event: Event) -> None:
@@ -91,6 +96,10 @@ class Lines:
         else:
             self.finish_output()
             self._write(event.type, event_text(event))
+            self._open.take(event)
+            if event.type == "status":
+                for question, command in self._open.lines():
+                    self._output.note(f"{'asks':<11}  {question}  `{command}`", "bold magenta")
 
     def finish_output(self) -> None:
         """Write what is left of streamed text."""

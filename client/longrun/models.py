@@ -55,6 +55,18 @@ class Usage(Value):
     cost_usd: float = 0
 
 
+class Question(Value):
+    """What a waiting job asks, of whoever answers: text, the JSON Schema of the answer, and until when."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_alias=True, validate_by_name=True)
+
+    id: str
+    question: str
+    # `schema` is a method of every model.
+    answer_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+    expires_at: AwareDatetime | None = None
+
+
 class Job(Value):
     """One run of a task, as it was when the service answered. In a list, `input`, `result` and `progress` are left out.
 
@@ -82,6 +94,13 @@ class Job(Value):
     cancel_requested: bool = False
     callback_url: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+    priority: str | None = None
+    # How often it went on in another invocation; the job whose step has begun it; whether its own steps have begun any.
+    continuations: int = 0
+    parent: str | None = None
+    has_children: bool = False
+    # What it waits for somebody to answer, while it is `waiting`.
+    questions: tuple[Question, ...] = ()
     usage: Usage | None = None
     last_event: int | None = None
 
@@ -94,8 +113,8 @@ class Job(Value):
 class Event(Value):
     """Something that happened in a job; `seq` counts from 1 without gaps, and is `None` for progress, which is not kept.
 
-    `type` is `status`, `log`, `thought`, `tool_call`, `tool_result`, `output`, `usage`, `progress` or what a newer
-    server adds; `data` is its own.
+    `type` is `status`, `log`, `thought`, `tool_call`, `tool_result`, `output`, `usage`, `step`, `question`, `progress` or
+    what a newer server adds; `data` is its own.
     """
 
     seq: int | None = None

@@ -38,7 +38,8 @@ def create_app(services: Services, *, resolve: Resolver = look_up) -> FastAPI:
         events.router,
         agents.router,
         documents.router,
-        webhooks.router, resuming.router,
+        webhooks.router,
+        resuming.router,
         schedules.router,
     ):
         app.include_router(router)

@@ -123,7 +123,7 @@ def _child_view(services: Services, parent: Job, family: Family, number: int) ->
 def _question(job: Job, question: str | None) -> Wait:
     """The open question that is meant. Raises Conflict, Unprocessable."""
     asked = {name: wait for name, wait in job.waits.items() if wait.kind is WaitKind.ANSWER}
-    if job.status is not Status.WAITING or not asked:
+    if job.status not in (Status.WAITING, Status.PENDING) or not asked:
         raise Conflict(f"Job {job.id} is {job.status} and asks nothing.")
     if question is None and len(asked) == 1:
         return next(iter(asked.values()))

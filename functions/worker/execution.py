@@ -11,15 +11,16 @@ import contextlib
 import ctypes
 import json
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from common.errors import BudgetExceeded, ResultNotStorable
-from common.events import event
+from common.events import Event, event
 from common.jobs import MAX_PAYLOAD, Job, Progress, Report, WaitKind
+from common.steps import Step
 from common.tasks import Call, Context, Document, Gathering, Stopped, Task, arguments
 from common.usage import Usage
 from common.wiring import Services
@@ -44,6 +45,14 @@ class Raised:
 Outcome = Returned | Raised | Paused
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What one write takes along: a page of events, and finished steps."""
+
+    page: Sequence[Event]
+    steps: Sequence[Step]
+
+
 class Execution:
     """Runs a task and is its context's link to the worker. Everything here may be called from any thread."""
 
@@ -65,6 +74,7 @@ class Execution:
         self._job = job
         self.outbox = Outbox(changed)
         self.steps = Steps(services, job, changed)
+        self._batch: Batch | None = None
         self._durable = Durable(
             self.steps,
             Children(services, job, find),
@@ -87,6 +97,22 @@ class Execution:
 
     def start(self) -> None:
         self._thread.start()
+
+    def batch(self) -> Batch | None:
+        """What is to be written next, if anything: the same until it is dropped, since it may have been written already."""
+        if self._batch is None:
+            finished = self.steps.waiting
+            page = self.outbox.page()
+            # What was said inside a step goes with it or before it: a step that is recorded is not run again.
+            steps = self.steps.page(finished) if self.outbox.took_all else []
+            self._batch = Batch(page, steps) if page or steps else None
+        return self._batch
+
+    def drop(self) -> None:
+        """The batch was written."""
+        self._batch = None
+        self.outbox.drop()
+        self.steps.drop()
 
     def pause(self) -> None:
         """Has the task left when none of its steps is under way: its invocation ends soon."""

@@ -25,6 +25,8 @@ class Outbox:
         self._waiting: deque[Event] = deque()
         self._bytes = 0
         self._page: tuple[Event, ...] = ()
+        #: Whether the page has all that had been said when it was taken.
+        self.took_all = True
         self._room = threading.Condition()
         self._closed = False
 
@@ -51,6 +53,7 @@ class Outbox:
                     size += taken[-1].size
                 self._bytes -= size
                 self._page = tuple(joined(taken))
+                self.took_all = not self._waiting
                 self._room.notify_all()
             return self._page
 

@@ -150,11 +150,10 @@ class Runner:
 
     async def _flushed(self, job: Job, execution: Execution) -> Job:
         """The job, with the last of what its task said written down. Raises LeaseLost."""
-        while (page := execution.outbox.page()) or execution.steps.page():
-            steps = execution.steps.page()
-            job = await self._surely(self._services.store.flush, job, page, Report(), self._services.clock(), steps)
-            execution.outbox.drop()
-            execution.steps.drop()
+        flush = self._services.store.flush
+        while (batch := execution.batch()) is not None:
+            job = await self._surely(flush, job, batch.page, Report(), self._services.clock(), batch.steps)
+            execution.drop()
         return job
 
     async def _acknowledge(self, message: Message) -> None:

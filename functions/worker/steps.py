@@ -100,12 +100,17 @@ class Steps:
 
     # -------------------------------------------------------------- what the worker's side asks
 
-    def page(self) -> list[Step]:
-        """The next steps to be written; the same ones until they are dropped."""
+    @property
+    def waiting(self) -> int:
+        """How many wait to be written."""
+        return len(self._waiting)
+
+    def page(self, most: int) -> list[Step]:
+        """The next steps to be written, `most` at the most; the same ones until they are dropped."""
         with self._lock:
             if not self._page:
                 size = 0
-                while self._waiting and len(self._page) < MOST_WRITTEN:
+                while self._waiting and len(self._page) < min(most, MOST_WRITTEN):
                     size += len(self._waiting[0][0].result.inline or "")
                     if self._page and size > MOST_BYTES:
                         break

@@ -167,13 +167,13 @@ class Supervision:
     async def _report(self, execution: Execution) -> bool:
         now = self._services.clock()
         self._next_progress = self._next_steps = now + self._pace.progress  # sooner if this succeeds
-        news, page, steps = execution.take_news(), execution.outbox.page(), execution.steps.page()
+        news, batch = execution.take_news(), execution.batch()
         report = Report(news, execution.usage)
         try:
-            if page or steps:
-                self.job = await self._call(self._services.store.flush, self.job, page, report, now, steps)
-                execution.outbox.drop()
-                execution.steps.drop()
+            if batch is not None:
+                flush = self._services.store.flush
+                self.job = await self._call(flush, self.job, batch.page, report, now, batch.steps)
+                execution.drop()
                 # A task waits for its steps to be written; what it says can wait.
                 self._next_steps = now
             elif news is not None:

@@ -48,6 +48,17 @@ class Note(BaseModel):
     summary: str = Field(description="What they say about it; behind each statement its number, like [3].")
 
 
+class Noted(BaseModel):
+    """What is kept of a source that was read: as much as a report needs. `error` is why it cannot be read, if it cannot."""
+
+    title: str = ""
+    cut: str = ""
+    summary: str = ""
+    #: By the numbers that the model was shown them with.
+    passages: dict[int, str] = Field(default={})
+    error: str | None = None
+
+
 @dataclass(frozen=True)
 class Inquiry:
     """A question, and what it was taken apart into."""
@@ -77,6 +88,17 @@ class Finding:
     source: Source
     summary: str = ""
     evidence: Mapping[int, Evidence] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, noted: Noted) -> Finding:
+        """Of the source's text its passages are left."""
+        source = Source(name, noted.title, "\n\n".join(noted.passages.values()), noted.cut)
+        return cls(source, noted.summary, {n: Evidence(source, passage) for n, passage in noted.passages.items()})
+
+    @property
+    def noted(self) -> Noted:
+        passages = {number: each.passage for number, each in self.evidence.items() if each.resolves}
+        return Noted(title=self.source.title, cut=self.source.cut, summary=self.summary, passages=passages)
 
 
 async def plan(ctx: Context, model: Model, query: str) -> Inquiry:

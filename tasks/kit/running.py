@@ -45,6 +45,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class PartFailed(Exception):
+    """A part of a job failed by itself, and its step is not finished; `error` is why."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @dataclass(frozen=True)
 class Ran:
     """What came of an agent's run."""
@@ -124,6 +132,16 @@ async def side_by_side(work: Callable[[T], Awaitable[R]], items: Iterable[T], at
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in made]
+
+
+async def alone(part: Awaitable[T]) -> T:
+    """A part of a job whose failure is not the job's: raises PartFailed then. HOPELESS are raised as they are."""
+    try:
+        return await part
+    except HOPELESS:
+        raise
+    except Exception as error:
+        raise PartFailed(error) from error
 
 
 async def patiently(ctx: Context, work: Callable[[], Awaitable[T]]) -> T:

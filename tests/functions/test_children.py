@@ -105,12 +105,12 @@ def begin(services: Services, make_job: Callable[..., Job], task: str = "whole",
 def test_children_s_results_come_in_order_and_their_parent_is_woken_once(
     services: Services, make_job: Any, settle: Any, runs: Runs, api: Api, repeat_stream: bool
 ) -> None:
-    job = begin(services, make_job, size=30)
+    job = begin(services, make_job, size=15)
     settle(repeat_stream=repeat_stream)
     ended = api.job(job.id)
     assert ended["status"] == "completed", list(services.families.all(job))
-    assert ended["result"] == [f"{n} is bad" if n % 20 == 7 else n**2 for n in range(30)]
-    assert runs == {"part": 30, "whole": 2}
+    assert ended["result"] == [f"{n} is bad" if n % 20 == 7 else n**2 for n in range(15)]
+    assert runs == {"part": 15, "whole": 2}
 
 
 def test_a_plain_task_has_children_too(services: Services, make_job: Any, settle: Any, runs: Runs, api: Api) -> None:
@@ -131,15 +131,15 @@ def test_no_more_than_allowed_run_at_a_time(
 ) -> None:
     from functions.notifier.records import notify
 
-    job = begin(services, make_job, size=18, concurrency=6)
+    job = begin(services, make_job, size=12, concurrency=4)
     for _ in range(60):
         if records := worker.receive():
             worker.handle(records)
         (family,) = services.families.all(job)
-        assert family.made - family.ended <= 6
+        assert family.made - family.ended <= 4
         notify(services, post.records())
     assert api.job(job.id)["status"] == "completed"
-    assert runs["part"] == 18
+    assert runs["part"] == 12
     assert runs["whole"] <= 7
 
 

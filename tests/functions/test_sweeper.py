@@ -132,9 +132,11 @@ def bury(
     app = entry_point("deadletters")
     monkeypatch.setattr(app, "services", services)
 
-    def deliver(body: str) -> Any:
+    def deliver(body: str, *, age: float = 0) -> Any:
+        """A message that was sent `age` seconds ago."""
         event = load_event("deadletters")
         event["Records"][0]["body"] = body
+        event["Records"][0]["attributes"]["SentTimestamp"] = str(int((services.clock() - age) * 1000))
         return app.handler(event, SimpleNamespace())
 
     return deliver
@@ -160,6 +162,16 @@ def test_a_dead_worker_s_job_is_ended(services: Services, make_job: Any, bury: A
     clock.advance(LEASE + 1)
     bury(letter(job))
     assert state(services, job).status is Status.FAILED
+
+
+def test_a_job_whose_workers_died_with_the_message_in_hand_has_its_other_attempts(
+    services: Services, make_job: Any, bury: Any, clock: Clock, sweep: Sweep
+) -> None:
+    job = services.store.claim(make_job().id, token="dead", now=clock())
+    clock.advance(LEASE + 6)
+    bury(letter(job), age=LEASE + 7)
+    assert state(services, job).status is Status.RUNNING
+    assert sweep() == 1
 
 
 def test_a_job_that_somebody_runs_or_that_waits_for_its_time_is_left_alone(
