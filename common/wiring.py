@@ -32,8 +32,14 @@ from common.store import Store
 from common.tickets import Tickets
 from common.vault import Vault
 
-#: A call that hangs must not hold a lease: these are seconds.
-_CALLS = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
+#: A call that hangs must not hold a lease: these are seconds. A job that begins its children makes sixteen calls at a time,
+#: and its neighbours theirs; a connection over the pool's size would be made anew for each of them.
+_CALLS = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    max_pool_connections=32,
+)
 #: Objects of 50 MB take longer.
 _TRANSFERS = Config(
     connect_timeout=2, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4}, signature_version="s3v4"

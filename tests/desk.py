@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from common.context import Call, Context, Gathering
+from common.documents import Document
 from common.errors import NotFound
 from common.jobs import Progress, WaitKind
-from common.tasks import Call, Context, Document, Gathering
 from common.usage import Usage
 
 

@@ -48,6 +48,7 @@ def test_a_poll_may_wait_as_long_as_the_api_says() -> None:
 
 def test_leases_are_renewed_before_they_end() -> None:
     pace = Pace()
+    assert pace == Pace.of(LEASE)
     assert 2 * pace.renewal + pace.contact < LEASE
     assert pace.contact < 5  # so soon is a wish to cancel noticed
 

@@ -18,11 +18,11 @@ from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from common.context import Call, Child, Gathering, Stopped
 from common.errors import ChildFailed, Retryable
 from common.jobs import MAX_WAIT, Wait, WaitKind
 from common.retries import BASE, is_retryable
 from common.steps import Step, wait_id
-from common.tasks import Call, Child, Gathering, Stopped
 from functions.worker.children import Children
 from functions.worker.steps import Steps, fingerprint
 

@@ -17,11 +17,12 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from common.context import Call, Context, Gathering, Stopped
 from common.errors import BudgetExceeded, ResultNotStorable
 from common.events import Event, event
 from common.jobs import MAX_PAYLOAD, Job, Progress, Report, WaitKind
 from common.steps import Step
-from common.tasks import Call, Context, Document, Gathering, Stopped, Task, arguments
+from common.tasks import Document, Task, arguments
 from common.usage import Usage
 from common.wiring import Services
 from functions.worker.children import Children

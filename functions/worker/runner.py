@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from common.context import printable
 from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, StepMismatch, TaskTimeout, WorkerLost
 from common.families import family_name
 from common.jobs import Failure, Job, Report, Status, WaitKind
 from common.queue import MAX_DELAY, Message
 from common.retries import Retry, decide, is_retryable
-from common.tasks import Registry, Task, printable
+from common.tasks import Registry, Task
 from common.telemetry import logger
 from common.wiring import Services
 from functions.worker.children import Children

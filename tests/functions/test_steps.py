@@ -312,47 +312,69 @@ def test_a_stale_worker_records_no_step(
 # ------------------------------------------------------------------ longer than an invocation
 
 
+@pytest.fixture
+def on_clock(
+    services: Services, make_worker: Any, make_job: Any, registry: Registry
+) -> Callable[..., tuple[Job, list[Job]]]:
+    """Runs a job to its end in invocations of 900 s by the controlled clock: the job, and as it was after each one."""
+
+    def run_through(function: Callable[..., Any], **options: Any) -> tuple[Job, list[Job]]:
+        registry.add(_defined(function))
+        job: Job = make_job(task=function.__name__, **options)
+        worker = make_worker(registry=registry, pace=FAST)
+        services.queues.send(job)
+        seen: list[Job] = []
+        while not job.status.is_final and len(seen) < 30:
+            worker()
+            found = services.store.get(job.id, services.clock(), consistent=True)
+            assert found is not None
+            seen.append(job := found)
+        return job, seen
+
+    return run_through
+
+
+#: Three of these are as many as an invocation of 900 s has time for.
+LONG = 280
+
+
+@pytest.mark.parametrize("plain", [True, False])
 def test_a_job_goes_on_in_another_invocation(
-    begin: Callable[..., Job], again: Callable[..., Job], effects: Effects, services: Services
+    on_clock: Callable[..., tuple[Job, list[Job]]], clock: Clock, effects: Effects, plain: bool
 ) -> None:
-    async def stepping(ctx: Context, input: Given) -> int:
-        async def work(n: int) -> int:
-            effects[str(n)] += 1
-            await asyncio.sleep(0.15)
-            return n
+    def work(n: int) -> int:
+        effects[str(n)] += 1
+        clock.advance(LONG)
+        return n
 
-        return sum([await ctx.step("work", work, n, key=str(n)) for n in range(20)])
+    def stepping(ctx: Context, input: Given) -> int:
+        return sum([ctx.step("work", work, n, key=str(n)) for n in range(8)])
 
-    job = begin(stepping, max_attempts=1)
-    found, runs = again(job.id, seconds=3), 1
-    while not found.status.is_final and runs < 30:
-        assert (found.status, found.attempt, found.continuations) == ("pending", 1, runs)
-        found, runs = again(job.id, seconds=3), runs + 1
-    assert (found.status, found.attempt, found.result and found.result.inline) == ("completed", 1, "190")
-    assert found.continuations >= 2
+    async def stepping_on(ctx: Context, input: Given) -> int:
+        return sum([await ctx.step("work", work, n, key=str(n)) for n in range(8)])
+
+    job, seen = on_clock(stepping if plain else stepping_on, max_attempts=1, timeout_seconds=DAY)
+    assert [found.status for found in seen] == ["pending", "pending", "completed"]
+    assert [(found.attempt, found.continuations) for found in seen] == [(1, 1), (1, 2), (1, 2)]
+    assert job.result is not None
+    assert job.result.inline == "28"
     assert set(effects.values()) == {1}, "a step is not broken off for it"
 
 
-def test_a_plain_task_goes_on_between_its_steps(
-    begin: Callable[..., Job], again: Callable[..., Job], effects: Effects
+def test_the_time_limit_counts_all_runs(
+    on_clock: Callable[..., tuple[Job, list[Job]]], clock: Clock, effects: Effects
 ) -> None:
-    import time
+    def work(n: int) -> None:
+        effects["steps"] += 1
+        clock.advance(LONG)
 
-    def stepping(ctx: Context, input: Given) -> int:
-        def work(n: int) -> int:
-            effects[str(n)] += 1
-            time.sleep(0.15)
-            return n
+    async def stepping(ctx: Context, input: Given) -> None:
+        for n in range(100):
+            await ctx.step("work", work, n, key=str(n))
 
-        return sum(ctx.step("work", work, n, key=str(n)) for n in range(20))
-
-    job = begin(stepping, max_attempts=1)
-    found, runs = again(job.id, seconds=3), 1
-    while not found.status.is_final and runs < 30:
-        found, runs = again(job.id, seconds=3), runs + 1
-    assert (found.status, found.result and found.result.inline) == ("completed", "190")
-    assert found.continuations >= 2
-    assert set(effects.values()) == {1}
+    job, seen = on_clock(stepping, timeout_seconds=2_000)
+    assert failed(job) == ("TaskTimeout", False)
+    assert (len(seen), effects["steps"]) == (3, 8)
 
 
 def test_a_task_without_steps_that_takes_too_long_says_what_to_do(
@@ -364,19 +386,6 @@ def test_a_task_without_steps_that_takes_too_long_says_what_to_do(
     ended = again(begin(endless, timeout_seconds=3_600).id, seconds=1)
     assert failed(ended) == ("TaskTimeout", False)
     assert "steps" in (ended.error.message if ended.error else "")
-
-
-def test_the_time_limit_counts_all_runs(begin: Callable[..., Job], again: Callable[..., Job]) -> None:
-    async def stepping(ctx: Context, input: Given) -> None:
-        for n in range(100):
-            await ctx.step("work", asyncio.sleep, 0.2, key=str(n))
-
-    job = begin(stepping, timeout_seconds=5)
-    found, runs = again(job.id, seconds=3), 1
-    while not found.status.is_final and runs < 30:
-        found, runs = again(job.id, seconds=3), runs + 1
-    assert failed(found) == ("TaskTimeout", False)
-    assert 2 <= runs < 10
 
 
 def test_many_continuations_do_not_make_the_job_s_item_grow(

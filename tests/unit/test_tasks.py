@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from common import tasks
+from common.context import Call, Gathering
 from common.errors import InvalidInput
-from common.jobs import Progress
+from common.jobs import Progress, WaitKind
 from common.tasks import Context, Document, Registry, TaskDefinitionError, task
 from common.usage import Usage
 
@@ -136,6 +137,15 @@ class Link:
 
     def document(self, document_id: str) -> Document:
         return Document(document_id, "text/plain", b"x")
+
+    def step(self, call: Call) -> Any:
+        raise NotImplementedError
+
+    def wait(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any:
+        raise NotImplementedError
+
+    def gather(self, asked: Gathering) -> Any:
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize(
