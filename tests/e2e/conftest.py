@@ -12,6 +12,7 @@ from dev.logs import Stream
 from tests.e2e.deployment import RUNTIME, Deployment, build, deploy, lambda_python, runtime
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two groups that may run side by side: those of the one deployment, and those of local stacks of their own."""
     for item in items:
