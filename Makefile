@@ -77,8 +77,11 @@ validate: $(STAMP) ## template.yaml against CloudFormation's schema
 browser: ## install Debian's Chromium, for the tests of web pages (as root; without it they are skipped)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
-e2e: $(STAMP) ## build the functions and run them on the emulator with their roles enforced
-	$(BIN)/pytest -rs -n 2 --dist loadgroup tests/e2e
+e2e: $(STAMP) ## build the functions and run them on the emulator with their roles enforced; beside it, local stacks
+	@mkdir -p build
+	@$(BIN)/pytest -rs -m "not deployment" tests/e2e > build/e2e-local.txt 2>&1 & local=$$!; \
+	$(BIN)/pytest -rs -m deployment tests/e2e; deployed=$$?; \
+	wait $$local; alone=$$?; cat build/e2e-local.txt; exit $$((deployed + alone))
 
 bench: $(STAMP) ## count the AWS calls of a job
 	@$(BIN)/python -m bench.calls

@@ -12,12 +12,12 @@ from dev.logs import Stream
 from tests.e2e.deployment import RUNTIME, Deployment, build, deploy, lambda_python, runtime
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two groups that may run side by side: those of the one deployment, and those of local stacks of their own."""
+    """Two halves that `make e2e` runs side by side, since they wait more than they work."""
     for item in items:
-        uses_deployment = "deployment" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("deployment" if uses_deployment else "local"))
+        if "deployment" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.deployment)
 
 
 @pytest.fixture(scope="session")
