@@ -21,13 +21,19 @@ sources, start = test_run.sources, test_run.start  # pytest's
 JsonLines = list[dict[str, Any]]
 
 
+#: Whatever started us may ignore Ctrl-C, as a shell does for what it runs in the background; and children inherit that.
+INTERRUPTIBLE = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from longrun.cli import main; main()"
+)
+
+
 class Listener:
     """One `longrun webhooks listen --register --json`, and what it has written."""
 
     def __init__(self, run: Run, *options: str) -> None:
         self.lines: JsonLines = []
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from longrun.cli import main; main()", "webhooks", "listen", "--register", "--json",
+            [sys.executable, "-c", INTERRUPTIBLE, "webhooks", "listen", "--register", "--json",
              "--port", "0", *options],
             env=os.environ | {"LONGRUN_URL": str(run.http.base_url), "LONGRUN_WEBHOOK_SECRET": ""},
             stdout=subprocess.PIPE,
