@@ -17,7 +17,7 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 from common.expressions import Update, condition, from_item, to_item
 from common.items import due_shard, job_key, ms
 from common.jobs import DAY
-from common.queue import MAX_DELAY
+from common.queue import MAX_DELAY, Reminder
 from common.views import rfc3339
 from common.webhooks import Again, Decision, Delivered, Try, try_view
 
@@ -68,6 +68,10 @@ class Delivery:
     round: int = 0
     #: How often the sweeper sent its message anew since the last try.
     wakes: int = 0
+
+    def reminder(self, delay: float = 0) -> Reminder:
+        """The message that has it tried `delay` seconds from now."""
+        return Reminder(self.job_id, delay, self.id, self.owner)
 
 
 class Deliveries:

@@ -51,6 +51,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
 
 DAY = 86_400
 
+#: How long a claim holds without renewal, in seconds. Longer than clocks differ.
+LEASE = 60
 #: Longest that one attempt may run, in seconds, over all the invocations that it takes; waiting does not count.
 MAX_TIMEOUT = 7 * DAY
 #: A job waits (for a time, an answer, its children) no longer than so many seconds after its submission.

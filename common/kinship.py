@@ -25,7 +25,7 @@ def tell_parents(services: Services, children: Iterable[Job]) -> None:
         if family is not None and family.wants_its_parent:
             parent = services.store.wake_parent(parent_id, step_of(name), secrets.token_hex(8), services.clock())
             if parent is not None:
-                services.queues.send(parent)
+                services.queues.nudge(parent)
 
 
 def release_children(services: Services, job: Job) -> None:

@@ -8,12 +8,8 @@ from dataclasses import dataclass, field
 
 from common.jobs import Job, Priority, Status
 from common.payloads import Payloads
-from common.queue import MAX_DELAY as MAX_MESSAGE_DELAY
 from common.usage import Budget
-from common.writes import RESEND
-
-#: The sweeper sends a job that is delayed by more than a message can be, this much before its time, in seconds.
-AHEAD = 60
+from common.writes import wake_after
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ def make_job(
         fingerprint=fingerprint,
         token=secrets.token_hex(8),
         run_at=now + delay if delay else 0,
-        wake_at=now + (delay + RESEND if delay <= MAX_MESSAGE_DELAY else delay - AHEAD),
+        wake_at=wake_after(now, delay),
         task_version=order.task_version,
         callback_url=order.callback_url,
         budget=order.budget,

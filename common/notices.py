@@ -13,7 +13,6 @@ from common.deliveries import KEPT, Delivery, State
 from common.endpoints import Endpoint
 from common.items import ms
 from common.jobs import Change, Job, Status
-from common.telemetry import logger
 from common.webhooks import TYPES, body, message_id
 from common.wiring import Services
 
@@ -79,10 +78,7 @@ class Notices:
     def _begin(self, delivery: Delivery) -> bool:
         is_new = self._services.deliveries.put(delivery, self._services.clock())
         if is_new and delivery.state is State.PENDING:
-            try:
-                self._services.webhook_queue.send(delivery.job_id, delivery=delivery.id, owner=delivery.owner)
-            except Exception as error:  # noqa: BLE001  # the delivery is safe in the table: the sweeper sends what is overdue
-                logger.warning("webhook not sent", delivery=delivery.id, error=type(error).__name__)
+            self._services.webhook_queue.nudge(delivery.reminder())
         return is_new
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from common.jobs import Job, Priority, is_id
+from common.telemetry import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -96,12 +97,18 @@ class Queue:
         self._client = client
         self._url = url
 
-    def send(self, job_id: str, delay: float = 0, *, delivery: str | None = None, owner: str | None = None) -> None:
-        """Sends one message, see Reminder."""
-        self.remind(Reminder(job_id, delay, delivery, owner))
-
     def remind(self, reminder: Reminder) -> None:
+        """Sends one message."""
         self._client.send_message(QueueUrl=self._url, **reminder.entry())
+
+    def nudge(self, reminder: Reminder) -> None:
+        """Sends a message of what is safe in the table: if it is refused, the sweeper sends another when it is overdue."""
+        try:
+            self.remind(reminder)
+        except Exception as error:  # noqa: BLE001
+            logger.warning(
+                "message not sent", job_id=reminder.job_id, delivery=reminder.delivery, error=type(error).__name__
+            )
 
     def send_all(self, reminders: Iterable[Reminder]) -> int:
         """Sends them ten a call; returns how many the queue refused."""
@@ -143,6 +150,10 @@ class Queues:
     def send(self, job: Job, delay: float = 0) -> None:
         """Sends the job's message, to be looked at `delay` seconds from now (900 at most)."""
         self.of(job.priority).remind(Reminder.of(job, delay))
+
+    def nudge(self, job: Job, delay: float = 0) -> None:
+        """The same for a job that the sweeper finds anyhow: see Queue.nudge."""
+        self.of(job.priority).nudge(Reminder.of(job, delay))
 
     def send_back(self, message: Message, owner: str, task: str, delay: float) -> None:
         """Sends the message anew, to where it came from: other than one that is hidden, it uses up no receives."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from boto3.dynamodb.conditions import Attr
+from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from common.errors import CancelRequested, Conflict, InvalidTransition, LeaseLost
 from common.events import Event
@@ -13,16 +13,16 @@ from common.expressions import Update
 from common.items import due_shard, job_key, ms, page_item, step_item, wait_item
 from common.jobs import Change, Job, Report, Status, Wait, WaitKind
 from common.steps import Step, wait_id
-from common.writes import RESEND, Failed, Writes, held, told
+from common.writes import RESEND, Failed, Writes, held, told, wake_after
 
 #: More changes of status than these are moved out of the job's own item, which every write bills as a whole.
 MOST_CHANGES = 24
 #: So many of the latest stay.
 KEPT_CHANGES = 8
-#: The sweeper looks at a job that waits for longer than a message can be delayed this much before its time, in seconds.
-AHEAD = 60
-#: Longest delay of a message, in seconds (see `common/queue.py`).
-MAX_DELAY = 900
+#: Most changes that one move takes out, and most steps that one transaction forgets: it has room for a hundred items.
+MOST_MOVED, MOST_FORGOTTEN = 30, 90
+#: What such a job cannot become.
+NOT_RETRIED = "retried: only failed and cancelled jobs are"
 
 
 class Resuming(Writes):
@@ -43,7 +43,7 @@ class Resuming(Writes):
         asks = any(wait.kind is WaitKind.ANSWER for wait in waits.values()) or None
         update = self._changed(Status.WAITING, f"{job.token}-on", now, waits_for=steps, asks=asks)
         update.set(waits={name: wait_item(wait) for name, wait in waits.items()}, run_at=ms(until))
-        wake_at = until + RESEND if until - now <= MAX_DELAY else until - AHEAD
+        wake_at = wake_after(now, until - now)
         if any(wait.kind is WaitKind.CHILDREN for wait in waits.values()):
             # Should the process die before it looks whether they have ended meanwhile, the sweeper has another look.
             wake_at = min(wake_at, now + RESEND)
@@ -53,16 +53,8 @@ class Resuming(Writes):
     def _lay_down(self, job: Job, to: Status, update: Update, report: Report, ran: float, now: float) -> Job:
         update.set(**told(job, report), wakes=0, ran=ms(ran), ran_of=job.attempt)
         update.copy("next_attempt", "attempt").remove("lease_until")
-        moved = _outgrown(job)
-        for change in moved:
-            for mapping in ("history", "seqs", "attempts"):
-                update.remove_from(mapping, change.token)
-        pages = [page_item(job, [status_event(change)], change.seq, now) for change in moved]
-        when = held(job) & Attr("cancel_requested").not_exists()
         try:
-            if not pages:
-                return self._update(job.id, update, when)
-            self._transact(job.id, update, when, pages)
+            return self._move(job, to, update, held(job) & Attr("cancel_requested").not_exists(), now)
         except Failed as failed:
             seen = failed.job
             if seen is None or seen.token != job.token:
@@ -70,8 +62,18 @@ class Resuming(Writes):
             if seen.status is Status.RUNNING:
                 raise CancelRequested(job.id) from None
             return seen
-        found = self.get(job.id, now, consistent=True)
-        return found or replace(job, status=to)
+
+    def _move(self, job: Job, to: Status, update: Update, when: ConditionBase, now: float) -> Job:
+        """The change of status, and along with it changes that the job's own item has no room for any more. Raises Failed."""
+        moved = _outgrown(job)
+        if not moved:
+            return self._update(job.id, update, when)
+        for change in moved:
+            for mapping in ("history", "seqs", "attempts"):
+                update.remove_from(mapping, change.token)
+        pages = [page_item(job, [status_event(change)], change.seq, now) for change in moved]
+        self._transact(job.id, update, when, puts=pages)
+        return self.get(job.id, now, consistent=True) or replace(job, status=to)
 
     def answer(self, job: Job, step: Step, token: str, now: float) -> Job:
         """-> pending, with what was waited for written down as the step's result. Raises Conflict."""
@@ -85,7 +87,7 @@ class Resuming(Writes):
         asked = still & Attr(f"waits.{wait_id(step.key)}").exists()
         same = Attr("created_at").eq(ms(job.created_at))
         try:
-            self._transact(job.id, update, asked & same, [step_item(job, step)])
+            self._transact(job.id, update, asked & same, puts=[step_item(job, step)])
         except Failed:
             raise Conflict(f"Job {job.id} does not wait for that (any more).") from None
         return self.get(job.id, now, consistent=True) or job
@@ -113,22 +115,30 @@ class Resuming(Writes):
             .set(max_attempts=again, earlier_attempts=job.attempt)
             .remove("error", "result", "finished_at", "expires_at", "cancel_requested", "waits", "progress")
         )
-        ended = Attr("status").is_in([Status.FAILED, Status.CANCELLED]) & Attr("version").eq(job.version)
         update.copy("next_attempt", "attempt", plus=1)
         try:
-            return self._update(job.id, update, ended)
+            return self._move(job, Status.PENDING, update, _ended_still(job), now)
         except Failed as failed:
             seen = failed.job
             if seen is not None and any(change.token == token for change in seen.history):
                 return seen  # it was written, and the answer lost
-            raise InvalidTransition(seen or job, "retried: only failed and cancelled jobs are") from None
+            raise InvalidTransition(seen or job, NOT_RETRIED) from None
 
     def forget_steps(self, job: Job, first: Step) -> int:
-        """Deletes a finished step and those after it, the last first, so that a crash leaves no gap; returns how many."""
+        """Deletes an ended job's finished step and those after it, the last first, so that a crash leaves no gap.
+
+        Returns how many. Raises InvalidTransition for a job that is not as it was when it was read: it may have been begun
+        anew, and the steps that it has finished since are to stay.
+        """
         later = sorted((step for step in self.steps(job).values() if step.order >= first.order), key=lambda s: -s.order)
-        for step in later:
-            self._client.delete_item(TableName=self._table, Key=job_key(job.id, f"step#{step.key}"))
-        return len(later)
+        keys = [job_key(job.id, f"step#{step.key}") for step in later]
+        unchanged = Update().copy("version", "version")
+        for start in range(0, len(keys), MOST_FORGOTTEN):
+            try:
+                self._transact(job.id, unchanged, _ended_still(job), deletes=keys[start : start + MOST_FORGOTTEN])
+            except Failed as failed:
+                raise InvalidTransition(failed.job or job, NOT_RETRIED) from None
+        return len(keys)
 
 
 def status_event(change: Change) -> Event:
@@ -138,4 +148,9 @@ def status_event(change: Change) -> Event:
 
 def _outgrown(job: Job) -> Sequence[Change]:
     """The changes that are moved out; the first stays, since it is the job's submission."""
-    return job.history[1:-KEPT_CHANGES] if len(job.history) > MOST_CHANGES else ()
+    return job.history[1:-KEPT_CHANGES][:MOST_MOVED] if len(job.history) > MOST_CHANGES else ()
+
+
+def _ended_still(job: Job) -> ConditionBase:
+    """The job has ended without a result, and nothing happened to it since it was read."""
+    return Attr("status").is_in([Status.FAILED, Status.CANCELLED]) & Attr("version").eq(job.version)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from common.egress import LOCAL, PUBLIC, Policy
-from common.store import LEASE
+from common.jobs import LEASE
 
 
 class AuthMode(StrEnum):
     API_KEYS = "ApiKeys"
+    #: The owner is the subject of a token that API Gateway has verified.
+    JWT = "Jwt"
     #: A call without a key is the owner `local`. For laptops.
     OPEN = "Open"
 

@@ -18,8 +18,7 @@ from boto3.dynamodb.conditions import Attr
 from common.errors import LeaseLost
 from common.expressions import Update, from_item, to_item
 from common.items import ms
-from common.jobs import DAY
-from common.store import LEASE
+from common.jobs import DAY, LEASE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -24,7 +24,7 @@ class Step:
     of: str
     result: Payload
     at: float
-    #: Its place among the job's steps.
+    #: See `place`.
     order: int
     #: Instead of a result: that nobody answered in time, or the like.
     error: str | None = None
@@ -36,6 +36,11 @@ def step_key(name: str, key: str | None) -> str:
     if not _KEY.fullmatch(whole) or len(whole) > MAX_KEY or not name:
         raise ValueError(f"A step's name, with its key, is 1 to {MAX_KEY} plain characters, not {whole[:50]!r}.")
     return whole
+
+
+def place(run: int, number: int = 0) -> int:
+    """Where a step is among the job's: the `number`-th, from 1, of its `run`-th run. 0 is after all of the run before."""
+    return run * MAX_STEPS + number
 
 
 def wait_id(key: str) -> str:

@@ -19,16 +19,14 @@ from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClai
 from common.events import Event
 from common.expressions import Update, condition, to_item
 from common.items import job_item, job_key, ms, page_item, step_item
-from common.jobs import Failure, Job, Payload, Report, Status, froms
+from common.jobs import LEASE, Failure, Job, Payload, Report, Status, froms
 from common.resuming import Resuming
-from common.steps import Step
-from common.writes import RESEND, RESEND_MAX, Failed, held, standing, told
+from common.steps import Step, wait_id
+from common.writes import RESEND, RESEND_MAX, Failed, held, is_held, standing, told
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-#: How long a claim holds without renewal, in seconds. Longer than clocks differ.
-LEASE = 60
 #: A delayed job may start this much before its time, in seconds: clocks differ, and messages come in whole seconds.
 SLACK = 1
 #: The sweeper looks this long after something should have happened, in seconds.
@@ -98,20 +96,26 @@ class Store(Resuming):
         """Writes a page of what the task said, numbered on from the job's last event, its finished steps, and where the job
         is, all as one.
 
-        Raises LeaseLost. A page whose write's answer was lost must be written again as it was.
+        What a finished step waited for is not open any more. Raises LeaseLost. A page whose write's answer was lost must be
+        written again as it was.
         """
         last = job.last_event + len(page)
         update = Update().set(**told(job, report), last_event=last, updated_at=ms(now)).add("version")
+        closed = {wait_id(step.key) for step in steps} & job.waits.keys()
+        for name in closed:
+            update.remove_from("waits", name)
         puts = [page_item(job, page, last, now)] if page else []
         puts += [step_item(job, step) for step in steps]
         try:
-            self._transact(job.id, update, held(job) & Attr("last_event").eq(job.last_event), puts)
+            self._transact(job.id, update, held(job) & Attr("last_event").eq(job.last_event), puts=puts)
         except Failed as failed:
             seen = failed.job
-            if seen is None or seen.token != job.token or seen.last_event != last:
+            # Another's ending of the job may have counted its events up, too.
+            if seen is None or not is_held(seen, job) or seen.last_event != last:
                 raise LeaseLost(job.id) from None
             return seen
-        return replace(job, last_event=last, version=job.version + 1)
+        waits = {name: wait for name, wait in job.waits.items() if name not in closed}
+        return replace(job, last_event=last, version=job.version + 1, waits=waits)
 
     def complete(self, job: Job, result: Payload, report: Report, now: float) -> Job:
         """running -> completed. Raises LeaseLost."""
@@ -136,12 +140,12 @@ class Store(Resuming):
         try:
             return self._update(job.id, update, held(job) & Attr("cancel_requested").not_exists())
         except Failed as failed:
-            standing = failed.job
-            if standing is None or standing.token != job.token:
+            seen = failed.job
+            if seen is None or seen.token != job.token:
                 raise LeaseLost(job.id) from None
-            if standing.status is Status.RUNNING:
+            if seen.status is Status.RUNNING:
                 raise CancelRequested(job.id) from None
-            return standing
+            return seen
 
     def request_cancel(self, job: Job, token: str, now: float) -> Job:
         """Ends a job that nobody runs; asks the worker of one that runs. Raises InvalidTransition, NotFound."""

@@ -56,7 +56,6 @@ class Services:
 
     settings: Settings
     store: Store
-    queue: Queue
     queues: Queues
     limits: Limits
     slots: Slots
@@ -102,7 +101,6 @@ def services(
     defaults = OwnerLimits(settings.owner_running, settings.owner_per_minute)
     parts: dict[str, Any] = {
         "store": store,
-        "queue": queues.of(Priority.NORMAL),
         "queues": queues,
         "limits": Limits(table, settings.table_name, defaults, overrides=settings.owner_overrides),
         "slots": Slots(table, settings.table_name, lease=settings.lease),

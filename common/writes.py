@@ -16,12 +16,15 @@ from common.errors import LeaseLost
 from common.expressions import Update
 from common.items import item_job, job_key, ms
 from common.jobs import Job, Report, Status, froms
+from common.queue import MAX_DELAY
 from common.reads import Reads
 
 #: How long a sent message may take to be claimed before the sweeper sends another, in seconds; doubled each time…
 RESEND = 60
 #: …up to this, so that a long backlog is not filled with copies of itself.
 RESEND_MAX = 3600
+#: The sweeper sends what waits for longer than a message can be delayed this much before its time, in seconds.
+AHEAD = 60
 #: Waits between tries of a write that met another's transaction, in seconds; None after the last.
 CONFLICT_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, None)
 
@@ -54,9 +57,9 @@ class Writes(Reads):
         try:
             return self._end(job, to, job.token, now, held(job), **values, **told(job, report))
         except Failed as failed:
-            standing = failed.job
-            if standing is not None and standing.token == job.token and standing.status is to:
-                return standing
+            seen = failed.job
+            if seen is not None and seen.token == job.token and seen.status is to:
+                return seen
             raise LeaseLost(job.id) from None
 
     def _as_holder(self, job: Job, update: Update) -> Job:
@@ -79,14 +82,27 @@ class Writes(Reads):
             raise Failed(standing(error)) from None
         return item_job(answer["Attributes"])
 
-    def _transact(self, job_id: str, update: Update, when: ConditionBase, puts: Sequence[dict[str, Any]]) -> None:
-        """The job's update, if `when` holds, and other items of the job's, as one. Raises Failed."""
+    def _transact(
+        self,
+        job_id: str,
+        update: Update,
+        when: ConditionBase,
+        *,
+        puts: Sequence[dict[str, Any]] = (),
+        deletes: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """The job's update, if `when` holds, and other items of the job's, as one: 99 at the most. Raises Failed.
+
+        `puts` are items, `deletes` are keys.
+        """
         arguments: Any = update.arguments(Attr("pk").exists() & when) | {
             "TableName": self._table,
             "Key": job_key(job_id),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        items: Any = [{"Update": arguments}, *({"Put": {"TableName": self._table, "Item": item}} for item in puts)]
+        items: Any = [{"Update": arguments}]
+        items += [{"Put": {"TableName": self._table, "Item": item}} for item in puts]
+        items += [{"Delete": {"TableName": self._table, "Key": key}} for key in deletes]
         # The same for each try: one whose answer was lost must not fail on its own effect.
         token = secrets.token_hex(16)
         try:
@@ -96,6 +112,12 @@ class Writes(Reads):
             if reasons[0].get("Code") != "ConditionalCheckFailed":
                 raise
             raise Failed(item_job(reasons[0]["Item"]) if reasons[0].get("Item") else None) from None
+
+
+def wake_after(now: float, wait: float) -> float:
+    """When the sweeper is to look at a job that waits so many seconds: some time after the job's own message, if that can be
+    delayed for so long; else it is the sweeper who sends it."""
+    return now + (wait + RESEND if wait <= MAX_DELAY else wait - AHEAD)
 
 
 def patiently(write: Callable[[], Any]) -> Any:
@@ -122,6 +144,11 @@ class Failed(Exception):
 def held(job: Job) -> ConditionBase:
     """The fence: this very claim still holds the job."""
     return Attr("status").eq(Status.RUNNING) & Attr("attempt").eq(job.attempt) & Attr("token").eq(job.token)
+
+
+def is_held(seen: Job, job: Job) -> bool:
+    """The fence, for what was read."""
+    return (seen.status, seen.attempt, seen.token) == (Status.RUNNING, job.attempt, job.token)
 
 
 def told(job: Job, report: Report) -> dict[str, Any]:

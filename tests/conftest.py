@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -69,16 +70,9 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+@contextmanager
+def deployed() -> Iterator[Settings]:
     """The template's table, queues and bucket on moto."""
-    lock, call = threading.RLock(), botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
-
-    def one_at_a_time(self: Any, *arguments: Any) -> Any:
-        with lock:  # moto checks a condition and writes without one: two threads could both win
-            return call(self, *arguments)
-
-    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", one_at_a_time)
     with mock_aws():
         yield Settings(
             _table(),
@@ -90,6 +84,20 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
             secrets_key=client("kms").create_key()["KeyMetadata"]["Arn"],
             api_url="https://api.example.com",
         )
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """The template's table, queues and bucket on moto."""
+    lock, call = threading.RLock(), botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def one_at_a_time(self: Any, *arguments: Any) -> Any:
+        with lock:  # moto checks a condition and writes without one: two threads could both win
+            return call(self, *arguments)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", one_at_a_time)
+    with deployed() as settings:
+        yield settings
 
 
 def _table() -> str:
@@ -363,7 +371,9 @@ def calls(services: Services) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
         seen.append((model.name, params))
 
-    events = [made.meta.events for made in (services.store._client, services.queue._client, services.blobs._client)]
+    events = [
+        made.meta.events for made in (services.store._client, services.webhook_queue._client, services.blobs._client)
+    ]
     for emitter in events:
         emitter.register("provide-client-params.*.*", note)
     yield seen

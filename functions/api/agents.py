@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from common.chats import SESSION
-from common.errors import BadRequest, NotFound, Unprocessable
+from common.errors import BadRequest, NotFound
 from common.jobs import Job, Status
 from common.notices import SIMPLE
-from common.tasks import faults_of
 from common.views import job_view, rfc3339
 from common.webhooks import error_text
 from common.wiring import Services
 from functions.api.auth import Caller
-from functions.api.body import dump, read_json
-from functions.api.jobs import MAX_WAIT, find, preferred_wait, services_of, wait_for
-from functions.api.submissions import Accepted, read, read_key, submit
+from functions.api.jobs import MAX_WAIT, find, preferred_wait, wait_for
+from functions.api.requests import Body, answer, plain_cursor, read, services_of, takes
+from functions.api.submissions import Accepted, read_key, read_submission, submit
 
 router = APIRouter()
 
 _CURSOR = re.compile(r"\d{13}#[0-9a-f]{32}")
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Prompt(Body):
@@ -66,24 +59,18 @@ class Chat(Body):
     messages: list[Message] = Field(min_length=1)
 
 
-def _takes(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-@router.post("/agent/start", status_code=202, openapi_extra=_takes(Prompt))
-@router.post("/agent/submit", status_code=202, openapi_extra=_takes(Prompt))
+@router.post("/agent/start", status_code=202, openapi_extra=takes(Prompt))
+@router.post("/agent/submit", status_code=202, openapi_extra=takes(Prompt))
 async def submit_prompt(request: Request, owner: Caller) -> Response:
     """Gives the agent a prompt."""
-    given = await _read(request, Prompt)
+    given = await read(request, Prompt)
     return _taken(_submit(request, owner, "agent", given), "pending")
 
 
-@router.post("/agent/submit-with-callback", status_code=202, openapi_extra=_takes(PromptWithCallback))
+@router.post("/agent/submit-with-callback", status_code=202, openapi_extra=takes(PromptWithCallback))
 async def submit_prompt_with_callback(request: Request, owner: Caller) -> Response:
     """Gives the agent a prompt; `callback_url` is told of the end."""
-    given = await _read(request, PromptWithCallback)
+    given = await read(request, PromptWithCallback)
     return _taken(_submit(request, owner, "agent", given, given.callback_url, SIMPLE), "submitted")
 
 
@@ -94,7 +81,7 @@ async def get_agent_status(request: Request, task_id: str, owner: Caller) -> Res
     job = _find(services, owner, task_id, "agent")
     percent = job.progress.percent if job.progress else None
     result = _result(services, job)
-    return _json(
+    return answer(
         {
             "id": job.id,
             "task_id": job.id,
@@ -106,10 +93,10 @@ async def get_agent_status(request: Request, task_id: str, owner: Caller) -> Res
     )
 
 
-@router.post("/research", status_code=202, openapi_extra=_takes(Question))
+@router.post("/research", status_code=202, openapi_extra=takes(Question))
 async def submit_research(request: Request, owner: Caller) -> Response:
     """Asks for a report with citations."""
-    given = await _read(request, Question)
+    given = await read(request, Question)
     return _taken(_submit(request, owner, "research", given, given.webhook_url), "pending")
 
 
@@ -117,7 +104,7 @@ async def submit_research(request: Request, owner: Caller) -> Response:
 async def get_research(request: Request, task_id: str, owner: Caller) -> Response:
     services = services_of(request)
     job = _find(services, owner, task_id, "research")
-    return _json(
+    return answer(
         {
             "task_id": job.id,
             "status": job.seen_status(services.clock()),
@@ -129,10 +116,10 @@ async def get_research(request: Request, task_id: str, owner: Caller) -> Respons
     )
 
 
-@router.post("/batch-analyze", status_code=202, openapi_extra=_takes(Documents))
+@router.post("/batch-analyze", status_code=202, openapi_extra=takes(Documents))
 async def submit_batch(request: Request, owner: Caller) -> Response:
     """Analyses stored documents."""
-    given = await _read(request, Documents)
+    given = await read(request, Documents)
     return _taken(_submit(request, owner, "analyze_documents", given), "queued")
 
 
@@ -143,7 +130,7 @@ async def get_batch(request: Request, task_id: str, owner: Caller) -> Response:
     result = _result(services, job)
     total = result["count"] if isinstance(result, dict) and "count" in result else None
     seen = job.progress
-    return _json(
+    return answer(
         {
             "task_id": job.id,
             "status": job.seen_status(services.clock()),
@@ -157,18 +144,18 @@ async def get_batch(request: Request, task_id: str, owner: Caller) -> Response:
     )
 
 
-@router.post("/chat", openapi_extra=_takes(Chat))
+@router.post("/chat", openapi_extra=takes(Chat))
 async def chat(request: Request, owner: Caller, wait: Annotated[int, Query(ge=0, le=MAX_WAIT)] = MAX_WAIT) -> Response:
     """Answers at once if the answer comes within `wait` seconds; else with the job, which goes on."""
     services = services_of(request)
-    accepted = _submit(request, owner, "chat", await _read(request, Chat))
+    accepted = _submit(request, owner, "chat", await read(request, Chat))
     preferred = preferred_wait(request)
     job = await wait_for(services, accepted.job, wait if preferred is None else preferred)
     if job.status is not Status.COMPLETED:
         headers = {"Location": f"/jobs/{job.id}", "Retry-After": "1"}
-        return _json(job_view(job, services.clock(), services.payloads), 202, headers)
+        return answer(job_view(job, services.clock(), services.payloads), 202, headers)
     result = _result(services, job)
-    return _json({"response": result["response"], "task_id": job.id})
+    return answer({"response": result["response"], "task_id": job.id})
 
 
 @router.get("/chat/{session_id}")
@@ -182,21 +169,13 @@ async def get_chat(
     """The logged interactions of a session, oldest first."""
     if not SESSION.fullmatch(session_id):
         raise BadRequest("A session's id is 1 to 128 letters, digits, _ . : and -.")
-    if cursor is not None and not _CURSOR.fullmatch(cursor):
-        raise BadRequest("That cursor is none of ours; begin without one.")
     services = services_of(request)
-    found, after = services.chats.list(owner, session_id, services.clock(), limit=limit, after=cursor)
-    return _json({"session_id": session_id, "interactions": found, "next_cursor": after})
+    after = plain_cursor(cursor, _CURSOR.fullmatch)
+    found, next_cursor = services.chats.list(owner, session_id, services.clock(), limit=limit, after=after)
+    return answer({"session_id": session_id, "interactions": found, "next_cursor": next_cursor})
 
 
 # ------------------------------------------------------------------ what the routes are made of
-
-
-async def _read(request: Request, model: type[Model]) -> Model:
-    try:
-        return model.model_validate(await read_json(request))
-    except ValidationError as error:
-        raise Unprocessable("The request is not valid.", faults_of(error)) from None
 
 
 def _submit(
@@ -212,14 +191,14 @@ def _submit(
     if callback_url is not None:
         submission["callback_url"] = callback_url
     services, key = services_of(request), read_key(request.headers.get("idempotency-key"))
-    return submit(services, owner, read(services, submission), key, callback_form=callback_form)
+    return submit(services, owner, read_submission(services, submission), key, callback_form=callback_form)
 
 
 def _taken(accepted: Accepted, status: str) -> Response:
     headers = {"Location": f"/jobs/{accepted.job.id}", "Retry-After": "1"}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return _json({"task_id": accepted.job.id, "status": status}, 202, headers)
+    return answer({"task_id": accepted.job.id, "status": status}, 202, headers)
 
 
 def _find(services: Services, owner: str, job_id: str, task: str) -> Job:
@@ -236,7 +215,3 @@ def _result(services: Services, job: Job) -> Any:
 
 def _asked_for(services: Services, job: Job) -> int:
     return len(json.loads(services.payloads.get(job.id, job.input))["document_ids"])
-
-
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(dump(content), status, headers, "application/json")

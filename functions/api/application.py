@@ -12,6 +12,7 @@ from common.addresses import Resolver, look_up
 from common.telemetry import logger
 from common.wiring import Services
 from functions.api import agents, documents, events, jobs, problems, resuming, schedules, webhooks
+from functions.api.described import describe
 
 health = APIRouter()
 
@@ -44,6 +45,7 @@ def create_app(services: Services, *, resolve: Resolver = look_up) -> FastAPI:
     ):
         app.include_router(router)
     problems.install(app)
+    describe(app)
     app.add_middleware(RequestLog)
     return app
 

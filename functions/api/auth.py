@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
 from common.errors import NotFound, Unauthorized
+from common.keys import NotAnOwner, check_owner
 from common.settings import AuthMode
 from common.wiring import Services
 
 #: Who calls without a key where that is allowed.
 LOCAL = "local"
 
+#: What the owners begin with that stand for a subject which cannot be an owner's name itself.
+HASHED = "sub."
+
 
 async def caller(request: Request) -> str:
-    """The owner that the request's key belongs to. Raises Unauthorized, in the same words for every reason."""
+    """The owner that the request's key, or its token, belongs to. Raises Unauthorized, in the same words for every reason."""
     services: Services = request.app.state.services
+    if services.settings.auth_mode is AuthMode.JWT:
+        verified = _verified_owner(request)
+        request.state.owner = verified
+        return verified
     credentials = _credentials(request)
     if credentials is None:
         if services.settings.auth_mode is AuthMode.OPEN:
@@ -46,6 +55,27 @@ async def reader(
     if not found.opens(job_id):
         raise NotFound("No such job.")
     return found.owner
+
+
+def _verified_owner(request: Request) -> str:
+    """Whose token API Gateway has verified; what the request itself says is not looked at."""
+    authorizer = request.scope.get("aws.event", {}).get("requestContext", {}).get("authorizer") or {}
+    subject = authorizer.get("jwt", {}).get("claims", {}).get("sub")
+    if not subject:
+        raise Unauthorized("Send a valid token: Authorization: Bearer …")
+    return owner_of(subject)
+
+
+def owner_of(subject: str) -> str:
+    """The subject itself, where that can be an owner's name; else one that stands for it, and for no other subject."""
+    try:
+        check_owner(subject)
+    except NotAnOwner:
+        pass
+    else:
+        if not subject.startswith(HASHED):
+            return subject
+    return HASHED + hashlib.sha256(subject.encode()).hexdigest()[:48]
 
 
 def _credentials(request: Request) -> str | None:

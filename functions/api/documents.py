@@ -6,27 +6,24 @@ import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from common.blobs import LINK_LIFE
 from common.documents import CONTENT_TYPES, Document, is_document_id
 from common.errors import BadRequest, Unprocessable, UnsupportedMediaType
 from common.jobs import MAX_PAYLOAD
-from common.tasks import faults_of
 from common.views import rfc3339
 from functions.api import views
 from functions.api.auth import Caller
-from functions.api.body import dump, read_bytes, read_json
-from functions.api.jobs import services_of
+from functions.api.body import read_bytes
+from functions.api.requests import Body, answer, plain_cursor, read, services_of
 from functions.api.submissions import upload_key, uploaded
 
 router = APIRouter()
 
 
-class Upload(BaseModel):
+class Upload(Body):
     """A request for a link to upload to."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     bytes: int = Field(ge=1, le=MAX_PAYLOAD, description="The exact size of what will be uploaded.")
 
@@ -35,10 +32,7 @@ class Upload(BaseModel):
 async def make_upload(request: Request, owner: Caller) -> Response:
     """A link that takes one PUT of exactly so many bytes, for an input or a document over the request limit."""
     services = services_of(request)
-    try:
-        wanted = Upload.model_validate(await read_json(request))
-    except ValidationError as error:
-        raise Unprocessable("The upload is not valid.", faults_of(error)) from None
+    wanted = await read(request, Upload)
     upload_id = secrets.token_hex(16)
     content = {
         "upload_id": upload_id,
@@ -47,7 +41,7 @@ async def make_upload(request: Request, owner: Caller) -> Response:
         "headers": {"Content-Length": str(wanted.bytes)},
         "expires_at": rfc3339(services.clock() + LINK_LIFE),
     }
-    return Response(dump(content), 201, media_type="application/json")
+    return answer(content, 201)
 
 
 @router.put("/documents/{document_id}", status_code=201)
@@ -69,7 +63,7 @@ async def put_document(
         raise Unprocessable("The document is empty.")
     entry = services.documents.put(owner, Document(document_id, content_type, data), services.clock())
     headers = {"Location": f"/documents/{document_id}"}
-    return Response(dump(views.document_view(entry)), 201, headers, "application/json")
+    return answer(views.document_view(entry), 201, headers)
 
 
 @router.get("/documents")
@@ -80,20 +74,16 @@ async def list_documents(
     cursor: Annotated[str | None, Query(max_length=128)] = None,
 ) -> Response:
     """The caller's documents, by id."""
-    if cursor is not None and not is_document_id(cursor):
-        raise BadRequest("That cursor is none of ours; begin without one.")
-    entries, after = services_of(request).documents.list(owner, limit=limit, after=cursor)
-    return Response(
-        dump({"documents": [views.document_view(entry) for entry in entries], "next_cursor": after}),
-        media_type="application/json",
-    )
+    after = plain_cursor(cursor, is_document_id)
+    entries, next_cursor = services_of(request).documents.list(owner, limit=limit, after=after)
+    return answer({"documents": [views.document_view(entry) for entry in entries], "next_cursor": next_cursor})
 
 
 @router.get("/documents/{document_id}")
 async def get_document(request: Request, document_id: str, owner: Caller) -> Response:
     """What is known of a document, without its bytes."""
     entry = services_of(request).documents.entry(owner, document_id)
-    return Response(dump(views.document_view(entry)), media_type="application/json")
+    return answer(views.document_view(entry))
 
 
 @router.delete("/documents/{document_id}", status_code=204)

@@ -7,18 +7,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from common.errors import BadRequest, Unprocessable
+from common.errors import BadRequest
 from common.jobs import Job
-from common.tasks import faults_of
 from common.tickets import MAX_LIFE, MIN_LIFE
-from common.views import rfc3339
+from common.views import progress_view, rfc3339
 from common.wiring import Services
 from functions.api import streams
 from functions.api.auth import Caller, Reader
-from functions.api.body import dump, read_json
-from functions.api.jobs import MAX_WAIT, Wait, caching, find, services_of, wait_for
+from functions.api.body import dump
+from functions.api.jobs import MAX_WAIT, Wait, caching, find, wait_for
+from functions.api.requests import Body, answer, read, services_of, takes
 
 router = APIRouter()
 
@@ -29,9 +29,7 @@ _STREAMED: dict[int | str, dict[str, Any]] = {
 }
 
 
-class TicketRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class TicketRequest(Body):
     job: str | None = None
     seconds: int = Field(default=MIN_LIFE, ge=MIN_LIFE, le=MAX_LIFE)
 
@@ -59,27 +57,20 @@ async def get_events(
     events = ",".join(text for _, text in streams.read(services, job, after, limit))
     told: dict[str, Any] = {"last_event": job.last_event, "final": job.status.is_final}
     if progress:
-        told["progress"] = streams.progress_view(job)
+        told["progress"] = progress_view(job)
     content = f'{{"events":[{events}],{dump(told)[1:]}'
     return Response(content, headers=caching(services, job), media_type="application/json")
 
 
-@router.post(
-    "/live-ticket",
-    status_code=201,
-    openapi_extra={"requestBody": {"content": {"application/json": {"schema": TicketRequest.model_json_schema()}}}},
-)
+@router.post("/live-ticket", status_code=201, openapi_extra=takes(TicketRequest))
 async def create_ticket(request: Request, owner: Caller) -> Response:
     """A ticket that opens the events of the caller's jobs, or of one, to whoever shows it, for `seconds`."""
     services = services_of(request)
-    try:
-        given = TicketRequest.model_validate(await read_json(request))
-    except ValidationError as error:
-        raise Unprocessable("The request is not valid.", faults_of(error)) from None
+    given = await read(request, TicketRequest)
     job_id = None if given.job is None else find(services, owner, given.job).id
     ticket, expires_at = services.tickets.create(owner, job_id, given.seconds, services.clock())
     content = {"ticket": ticket, "expires_at": rfc3339(expires_at), "url": services.settings.live_url}
-    return Response(dump(content), 201, {"Cache-Control": "no-store"}, "application/json")
+    return answer(content, 201, {"Cache-Control": "no-store"})
 
 
 async def _stream(request: Request, job: Job, after: int, last_event_id: str | None) -> Response:

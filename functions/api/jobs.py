@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import re
 import secrets
 from collections.abc import Callable
@@ -17,11 +15,12 @@ from common.jobs import Job, Payload, Status, is_id
 from common.tasks import REGISTRY
 from common.views import job_view
 from common.wiring import Services
-from functions.api import views
+from functions.api import requests, views
 from functions.api.auth import Caller
-from functions.api.body import dump, read_json
+from functions.api.body import read_json
 from functions.api.problems import problem
-from functions.api.submissions import Accepted, Submission, read, read_key, submit
+from functions.api.requests import answer, services_of, takes
+from functions.api.submissions import Accepted, Submission, read_key, read_submission, submit
 
 #: Longest that a request waits for a job's end, in seconds; the gateway gives up at 30.
 MAX_WAIT = 20
@@ -30,21 +29,19 @@ MAX_BATCH = 100
 #: Pages of the index that one list request may read to find what its filters want.
 MAX_PAGES = 10
 
+_CURSOR = re.compile(r"\d{13}#[0-9a-f]{32}")
+
 router = APIRouter()
 
 Wait = Annotated[int, Query(ge=0, le=MAX_WAIT, description="Seconds to wait for the job's end.")]
 
-_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": Submission.model_json_schema()}}}
-}
 
-
-@router.post("/jobs", status_code=202, openapi_extra=_BODY)
+@router.post("/jobs", status_code=202, openapi_extra=takes(Submission))
 async def submit_job(request: Request, owner: Caller, wait: Wait = 0) -> Response:
     """Takes a job: answers with its id at once, or with its end if that comes within `wait` seconds."""
     services = services_of(request)
     key = read_key(request.headers.get("idempotency-key"))
-    accepted = submit(services, owner, read(services, await read_json(request)), key)
+    accepted = submit(services, owner, read_submission(services, await read_json(request)), key)
     preferred = preferred_wait(request)
     job = await wait_for(services, accepted.job, wait or preferred or 0)
     headers = {"Location": f"/jobs/{job.id}"} | _replayed(accepted)
@@ -61,7 +58,7 @@ async def submit_jobs(request: Request, owner: Caller) -> Response:
     jobs = body.get("jobs") if isinstance(body, dict) and set(body) == {"jobs"} else None
     if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_BATCH:
         raise Unprocessable(f'Send {{"jobs": [...]}} with 1 to {MAX_BATCH} submissions.')
-    return _json({"results": [_one_of_batch(services, owner, one, n) for n, one in enumerate(jobs)]})
+    return answer({"results": [_one_of_batch(services, owner, one, n) for n, one in enumerate(jobs)]})
 
 
 @router.get("/jobs")
@@ -75,7 +72,7 @@ async def list_jobs(
 ) -> Response:
     """The caller's jobs, newest first."""
     services = services_of(request)
-    now, after = services.clock(), _read_cursor(cursor)
+    now, after = services.clock(), requests.read_cursor(cursor, _CURSOR.fullmatch)
     found: list[dict[str, Any]] = []
     for _ in range(MAX_PAGES):
         rows, after = services.store.list(
@@ -87,7 +84,7 @@ async def list_jobs(
     if len(found) > limit:
         found = found[:limit]
         after = found[-1]["listed"]
-    return _json({"jobs": [views.summary_view(row) for row in found], "next_cursor": _cursor(after)})
+    return answer({"jobs": [views.summary_view(row) for row in found], "next_cursor": requests.cursor(after)})
 
 
 @router.get("/jobs/{job_id}")
@@ -152,7 +149,7 @@ async def get_input(request: Request, job_id: str, owner: Caller) -> Response:
 @router.get("/tasks")
 async def list_tasks(owner: Caller) -> Response:  # noqa: ARG001
     """What can be run."""
-    return _json({"tasks": [views.task_view(task) for task in REGISTRY]})
+    return answer({"tasks": [views.task_view(task) for task in REGISTRY]})
 
 
 @router.get("/tasks/{name}")
@@ -160,15 +157,10 @@ async def get_task(name: str, owner: Caller) -> Response:  # noqa: ARG001
     task = REGISTRY.find(name)
     if task is None:
         raise NotFound("No such task; GET /tasks lists them.")
-    return _json(views.task_view(task))
+    return answer(views.task_view(task))
 
 
 # ------------------------------------------------------------------ what the routes are made of
-
-
-def services_of(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
 
 
 def find(services: Services, owner: str, job_id: str, *, consistent: bool = False) -> Job:
@@ -207,7 +199,7 @@ def _one_of_batch(services: Services, owner: str, one: Any, n: int) -> dict[str,
         key = one.pop("idempotency_key", None) if isinstance(one, dict) else None
         if key is not None and not isinstance(key, str):
             raise BadRequest("idempotency_key is a string.")
-        accepted = submit(services, owner, read(services, one), read_key(key))
+        accepted = submit(services, owner, read_submission(services, one), read_key(key))
     except LongrunError as error:
         content = problem(error, f"/jobs:batch#{n}")
         return {"status": content["status"], "problem": content}
@@ -220,17 +212,13 @@ def _one_of_batch(services: Services, owner: str, one: Any, n: int) -> dict[str,
 
 def _answer(services: Services, job: Job, status: int, headers: dict[str, str] | None = None) -> Response:
     content = job_view(job, services.clock(), services.payloads)
-    return _json(content, status, caching(services, job) | (headers or {}))
+    return answer(content, status, caching(services, job) | (headers or {}))
 
 
 def _payload(services: Services, job: Job, payload: Payload) -> Response:
     if payload.blob is not None:
         return Response(status_code=303, headers={"Location": services.blobs.download_link(payload.blob)})
     return Response(services.payloads.get(job.id, payload), media_type="application/json")
-
-
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(dump(content), status, headers, "application/json")
 
 
 def _replayed(accepted: Accepted) -> dict[str, str]:
@@ -241,19 +229,3 @@ def preferred_wait(request: Request) -> int | None:
     """Prefer: wait=N (RFC 7240), as much of it as we give."""
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])", request.headers.get("prefer", ""))
     return min(MAX_WAIT, int(found[1])) if found else None
-
-
-def _cursor(after: str | None) -> str | None:
-    return base64.urlsafe_b64encode(after.encode()).decode() if after else None
-
-
-def _read_cursor(cursor: str | None) -> str | None:
-    if cursor is None:
-        return None
-    try:
-        after = base64.urlsafe_b64decode(cursor.encode()).decode()
-    except (binascii.Error, UnicodeError, ValueError):
-        after = ""
-    if not re.fullmatch(r"\d{13}#[0-9a-f]{32}", after):
-        raise BadRequest("That cursor is none of ours; begin without one.")
-    return after

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from common import errors
 from common.errors import Fault, LongrunError, MethodNotAllowed, NotFound, Refused, Unavailable
@@ -30,6 +31,9 @@ STATUSES: dict[type[LongrunError], int] = {
 }
 #: Seconds after which a 503 may be tried again.
 RETRY_AFTER = 2
+
+#: What an `Allow` may name.
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 def problem(error: LongrunError, path: str) -> dict[str, Any]:
@@ -90,9 +94,15 @@ async def _of_parameters(request: Request, error: Exception) -> Response:
 async def _of_routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(_methods(request))
         return answer(MethodNotAllowed(f"Allowed here: {allowed}."), request, {"Allow": allowed})
     return answer(NotFound("There is nothing at this path."), request)
+
+
+def _methods(request: Request) -> list[str]:
+    """What this path offers. Each method is a route of its own, and the router's own answer names the first one's alone."""
+    scope, routes = request.scope, request.app.routes
+    return [m for m in METHODS if any(route.matches({**scope, "method": m})[0] is Match.FULL for route in routes)]
 
 
 async def _of_aws(request: Request, error: Exception) -> Response:

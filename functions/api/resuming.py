@@ -5,51 +5,45 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from common.errors import Conflict, Fault, InvalidTransition, Unprocessable
 from common.families import Family, child_id
 from common.jobs import Job, Status, Wait, WaitKind
-from common.steps import MAX_STEPS, Step
-from common.tasks import faults_of
-from common.telemetry import logger
+from common.resuming import NOT_RETRIED
+from common.steps import Step, place
 from common.views import job_view
 from common.wiring import Services
 from functions.api.auth import Caller
-from functions.api.body import dump, read_json
-from functions.api.jobs import caching, find, services_of
+from functions.api.body import dump
+from functions.api.jobs import caching, find
+from functions.api.requests import Body, answer, read, services_of, takes
 
 router = APIRouter()
 
 
-class Answer(BaseModel):
+class Answer(Body):
     """An answer to a waiting job's question."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     answer: Any = Field(description="What the question's schema says.")
     question: str | None = Field(default=None, description="The question's id; needed only where several are open.")
 
 
-@router.post(
-    "/jobs/{job_id}/input",
-    status_code=202,
-    openapi_extra={"requestBody": {"content": {"application/json": {"schema": Answer.model_json_schema()}}}},
-)
+@router.post("/jobs/{job_id}/input", status_code=202, openapi_extra=takes(Answer))
 async def answer_question(request: Request, job_id: str, owner: Caller) -> Response:
     """Answers a question of a waiting job, which goes on then."""
     services = services_of(request)
-    given = await _read(request)
+    given = await read(request, Answer)
     job = find(services, owner, job_id, consistent=True)
     wait = _question(job, given.question)
     _check(wait, given.answer)
     now = services.clock()
     payload = services.payloads.put_step(job.id, f"answer-{secrets.token_hex(8)}", dump(given.answer))
     # It was asked for with these words and this schema: that is what it is recorded under.
-    step = Step(wait.step, wait.of, payload, now, job.claims * MAX_STEPS)
+    step = Step(wait.step, wait.of, payload, now, place(job.claims + 1))
     job = services.store.answer(job, step, secrets.token_hex(8), now)
     return _sent(services, job)
 
@@ -62,7 +56,7 @@ async def retry_job(
     services = services_of(request)
     job = find(services, owner, job_id, consistent=True)
     if job.status not in (Status.FAILED, Status.CANCELLED):
-        raise InvalidTransition(job, "retried: only failed and cancelled jobs are")
+        raise InvalidTransition(job, NOT_RETRIED)
     if from_step is not None:
         steps = services.store.steps(job)
         if from_step not in steps:
@@ -95,7 +89,7 @@ async def list_children(
         for family in families
     ]
     after = cursor + limit if cursor + limit < len(places) else None
-    return Response(dump({"steps": steps, "children": found, "next_cursor": after}), media_type="application/json")
+    return answer({"steps": steps, "children": found, "next_cursor": after})
 
 
 def _latest(families: Iterable[Family]) -> list[Family]:
@@ -133,28 +127,28 @@ def _question(job: Job, question: str | None) -> Wait:
     return asked[question]
 
 
-def _check(wait: Wait, answer: Any) -> None:
-    """Raises Unprocessable for what the question's schema does not allow."""
+def _check(wait: Wait, given: Any) -> None:
+    """Raises Unprocessable for what the question's schema does not allow, Conflict if it is no schema at all."""
     import fastjsonschema  # here: few requests need it
 
     try:
-        fastjsonschema.compile(dict(wait.schema or {}))(answer)
+        fastjsonschema.compile(dict(wait.schema or {}), handlers=_NO_FETCHING, use_default=False)(given)
     except fastjsonschema.JsonSchemaValueException as error:
         fault: Fault = {"loc": ["answer", *error.path[1:]], "msg": error.message}
         raise Unprocessable("The answer does not fit the question.", [fault]) from None
+    except Exception as error:  # what is no schema makes the library raise whatever comes
+        raise Conflict(f"The question's schema is not one that can be used: {error}") from error
+
+
+def _refuse(uri: str) -> NoReturn:
+    raise ValueError(f"it refers to {uri}, and nothing is fetched")
+
+
+#: A schema's $ref must lead to the schema itself: the library would open any address that it knows how to.
+_NO_FETCHING = dict.fromkeys(("http", "https", "ftp", "file", "data", ""), _refuse)
 
 
 def _sent(services: Services, job: Job) -> Response:
-    try:
-        services.queues.send(job, 0)
-    except Exception as error:  # noqa: BLE001  # it is pending: the sweeper sends what is overdue
-        logger.warning("message not sent", job_id=job.id, error=type(error).__name__)
+    services.queues.nudge(job)
     view = job_view(job, services.clock(), services.payloads)
-    return Response(dump(view), 202, {"Location": f"/jobs/{job.id}"} | caching(services, job), "application/json")
-
-
-async def _read(request: Request) -> Answer:
-    try:
-        return Answer.model_validate(await read_json(request))
-    except ValidationError as error:
-        raise Unprocessable("The answer is not valid.", faults_of(error)) from None
+    return answer(view, 202, {"Location": f"/jobs/{job.id}"} | caching(services, job))

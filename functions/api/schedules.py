@@ -7,25 +7,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from common.errors import BadRequest
 from common.jobs import is_id
 from common.schedules import Kind, Schedule
 from common.usage import NANO
 from common.views import rfc3339
 from functions.api.auth import Caller
-from functions.api.body import dump, read_json
-from functions.api.jobs import services_of
+from functions.api.body import read_json
+from functions.api.requests import answer, plain_cursor, services_of, takes
 from functions.api.scheduling import NewSchedule, find, make, pause, read_schedule, remove, seen_to
 from functions.api.submissions import read_key
 
 router = APIRouter()
 
-_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": NewSchedule.model_json_schema()}}}
-}
 
-
-@router.post("/schedules", status_code=201, openapi_extra=_BODY)
+@router.post("/schedules", status_code=201, openapi_extra=takes(NewSchedule))
 async def make_schedule(request: Request, owner: Caller) -> Response:
     """Submits a job whenever `cron`, `rate` or `at` says so: each firing makes exactly one."""
     services = services_of(request)
@@ -34,7 +29,7 @@ async def make_schedule(request: Request, owner: Caller) -> Response:
     headers = {"Location": f"/schedules/{made.schedule.id}"}
     if made.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return _json(schedule_view(made.schedule, services.clock()), 201, headers)
+    return answer(schedule_view(made.schedule, services.clock()), 201, headers)
 
 
 @router.get("/schedules")
@@ -45,32 +40,30 @@ async def list_schedules(
     cursor: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Response:
     """The caller's schedules by id, without their inputs."""
-    if cursor is not None and not is_id(cursor):
-        raise BadRequest("That cursor is none of ours; begin without one.")
     services = services_of(request)
-    found, after = services.schedules.list(owner, services.clock(), limit=limit, after=cursor)
+    found, after = services.schedules.list(owner, services.clock(), limit=limit, after=plain_cursor(cursor, is_id))
     seen = [schedule for schedule in (seen_to(services, each) for each in found) if schedule is not None]
     views = [schedule_view(each, services.clock(), without_input=True) for each in seen]
-    return _json({"schedules": views, "next_cursor": after})
+    return answer({"schedules": views, "next_cursor": after})
 
 
 @router.get("/schedules/{schedule_id}")
 async def get_schedule(request: Request, schedule_id: str, owner: Caller) -> Response:
     services = services_of(request)
-    return _json(schedule_view(find(services, owner, schedule_id), services.clock()))
+    return answer(schedule_view(find(services, owner, schedule_id), services.clock()))
 
 
 @router.post("/schedules/{schedule_id}/pause")
 async def pause_schedule(request: Request, schedule_id: str, owner: Caller) -> Response:
     """Makes no jobs until it is resumed; what it would have made meanwhile is not made later."""
     services = services_of(request)
-    return _json(schedule_view(pause(services, owner, schedule_id, paused=True), services.clock()))
+    return answer(schedule_view(pause(services, owner, schedule_id, paused=True), services.clock()))
 
 
 @router.post("/schedules/{schedule_id}/resume")
 async def resume_schedule(request: Request, schedule_id: str, owner: Caller) -> Response:
     services = services_of(request)
-    return _json(schedule_view(pause(services, owner, schedule_id, paused=False), services.clock()))
+    return answer(schedule_view(pause(services, owner, schedule_id, paused=False), services.clock()))
 
 
 @router.delete("/schedules/{schedule_id}", status_code=204)
@@ -105,7 +98,3 @@ def schedule_view(schedule: Schedule, now: float, *, without_input: bool = False
         "last_fired_at": rfc3339(schedule.last_fired_at),
         "last_job": schedule.last_job,
     }
-
-
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(dump(content), status, headers, "application/json")

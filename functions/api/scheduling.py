@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from common.errors import Conflict, Fault, KeyReused, NotFound, Unavailable, Unprocessable
+from common.errors import Conflict, KeyReused, NotFound, Unavailable
 from common.jobs import DEFAULT_TTL, MAX_TTL, derived_id, is_id, new_id
 from common.scheduler import NotTaken
 from common.schedules import MAX_INPUT, MIN_TTL, MOST, Kind, Schedule, State
-from common.tasks import faults_of
 from common.telemetry import logger
 from common.wiring import Services
+from functions.api.requests import valid
 from functions.api.submissions import Submission, checked, fingerprint, order_of
-from functions.api.whens import read_when
+from functions.api.whens import read_when, wrong
 
 #: How long before its time EventBridge must hear of something that is to be once, in seconds: what is past never fires.
 LEAD = 5
@@ -51,13 +51,10 @@ class Made:
 
 def read_schedule(services: Services, body: Any) -> NewSchedule:
     """Raises Unprocessable, saying what is wrong where."""
-    try:
-        new = NewSchedule.model_validate(body, context={"receivers": services.settings.receivers})
-    except ValidationError as error:
-        raise Unprocessable("The schedule is not valid.", faults_of(error)) from None
+    new = valid(services, NewSchedule, body, "schedule")
     for field in ("upload", "delay_seconds"):
         if field in new.model_fields_set:
-            raise _wrong(field, "A schedule takes none.")
+            raise wrong(field, "A schedule takes none.")
     return new
 
 
@@ -65,7 +62,7 @@ def make(services: Services, owner: str, new: NewSchedule, key: str | None) -> M
     """Raises Unprocessable or Conflict (nothing was stored), KeyReused, or Unavailable (stored, and to be asked for again)."""
     task, text = checked(services, owner, new)
     if len(text.encode()) > MAX_INPUT:
-        raise _wrong("input", f"Over {MAX_INPUT:,} bytes; store a document, and name it in the input.")
+        raise wrong("input", f"Over {MAX_INPUT:,} bytes; store a document, and name it in the input.")
     when = read_when({Kind.CRON: new.cron, Kind.RATE: new.rate, Kind.AT: new.at}, new.timezone)
     now = services.clock()
     schedule = Schedule(
@@ -84,7 +81,7 @@ def make(services: Services, owner: str, new: NewSchedule, key: str | None) -> M
     is_new = False
     if standing is None:
         if schedule.moment is not None and schedule.moment < now + LEAD:
-            raise _wrong("at", f"That time has passed, or is less than {LEAD} s away.")
+            raise wrong("at", f"That time has passed, or is less than {LEAD} s away.")
         if services.schedules.count(owner) >= MOST:
             raise Conflict(f"There are {MOST} schedules already; delete one first.")
         standing, is_new = services.schedules.put(schedule, now)
@@ -147,7 +144,7 @@ def _told(services: Services, schedule: Schedule) -> Schedule:
         return _settled(services, schedule)
     except NotTaken as error:
         about_zone = "timezone" in str(error).lower().replace(" ", "")
-        raise _wrong("timezone" if about_zone else schedule.kind, "EventBridge Scheduler does not take it.") from None
+        raise wrong("timezone" if about_zone else schedule.kind, "EventBridge Scheduler does not take it.") from None
     except Unreached as error:
         logger.error("schedule not settled", schedule=schedule.id, error=type(error).__name__)
         raise Unavailable(
@@ -178,8 +175,3 @@ def _settled(services: Services, schedule: Schedule) -> Schedule:
         # Changed by another request; EventBridge may have heard us after it, so it is told once more in any case.
         schedule = replace(standing, settled=False)
     raise Conflict("The schedule is being changed by somebody else; ask again.")
-
-
-def _wrong(field: str, message: str) -> Unprocessable:
-    faults: list[Fault] = [{"loc": [field], "msg": message}]
-    return Unprocessable("The schedule is not valid.", faults)

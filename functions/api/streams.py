@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
-from typing import Any
 
-from common.jobs import Job, Status
-from common.views import log_view, rfc3339
+from common.jobs import Job
+from common.views import log_view, progress_view
 from common.wiring import Services
 from functions.api.body import dump
 
@@ -96,13 +94,6 @@ async def stream(
         if seen is None or is_stopping():
             return
         job = seen
-
-
-def progress_view(job: Job) -> dict[str, Any] | None:
-    """Where the job is now, as the event that is never numbered; None if it does not run, or does not say."""
-    if job.status is not Status.RUNNING or job.progress is None:
-        return None
-    return {"type": "progress", "at": rfc3339(job.updated_at), "data": asdict(job.progress)}
 
 
 def _progress(job: Job) -> str:

@@ -8,9 +8,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
-from common import egress
 from common.errors import (
     BadRequest,
     Fault,
@@ -35,11 +34,12 @@ from common.jobs import (
 )
 from common.making import Order, make_job
 from common.queue import MAX_DELAY as MAX_MESSAGE_DELAY
-from common.tasks import REGISTRY, Task, faults_of
+from common.tasks import REGISTRY, Task
 from common.telemetry import logger
 from common.usage import NANO, Budget
 from common.wiring import Services
 from functions.api.body import dump, parse
+from functions.api.requests import Body, Receiver, valid
 
 #: Longest idempotency key, in characters.
 MAX_KEY = 255
@@ -53,22 +53,13 @@ _MetaKey = Annotated[str, Field(min_length=1, max_length=64)]
 _MetaValue = Annotated[str, Field(max_length=500)]
 
 
-def _callable(url: str, info: ValidationInfo) -> str:
-    policy: egress.Policy = (info.context or {}).get("receivers", egress.PUBLIC)
-    return egress.check(url, policy=policy)
-
-
-class Submission(BaseModel):
-    """A request to run a task. Unknown members are refused: a misspelt option would be silently without effect."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+class Submission(Body):
+    """A request to run a task."""
 
     task: str = Field(min_length=1, max_length=64, description="The task's name, one of GET /tasks.")
     input: dict[str, Any] | None = Field(default=None, description="The task's input, by its input_schema.")
     upload: str | None = Field(default=None, description="Instead of input: the id of an upload that holds it.")
-    callback_url: Annotated[str, AfterValidator(_callable)] | None = Field(
-        default=None, description="An https address that is told of the job's end."
-    )
+    callback_url: Receiver | None = Field(default=None, description="An https address that is told of the job's end.")
     priority: Literal["low", "normal", "high"] = Field(
         default="normal", description="Which queue it waits in; each has workers of its own."
     )
@@ -96,12 +87,9 @@ class Accepted:
     replayed: bool
 
 
-def read(services: Services, body: Any) -> Submission:
+def read_submission(services: Services, body: Any) -> Submission:
     """Raises Unprocessable, saying what is wrong where."""
-    try:
-        return Submission.model_validate(body, context={"receivers": services.settings.receivers})
-    except ValidationError as error:
-        raise Unprocessable("The submission is not valid.", faults_of(error)) from None
+    return valid(services, Submission, body, "submission")
 
 
 def read_key(header: str | None) -> str | None:

@@ -30,7 +30,7 @@ def read_when(given: dict[Kind, str | None], timezone: str | None) -> When:
     """Of cron, rate and at, the one that is given. Raises Unprocessable."""
     named = [(kind, text) for kind, text in given.items() if text is not None]
     if len(named) != 1:
-        raise _wrong("cron", "Give one of `cron`, `rate` and `at`.")
+        raise wrong("cron", "Give one of `cron`, `rate` and `at`.")
     kind, text = named[0]
     zone = _zone(timezone or "UTC")
     # As EventBridge writes it, rate(5 minutes), or without its name.
@@ -44,7 +44,7 @@ def read_when(given: dict[Kind, str | None], timezone: str | None) -> When:
 def _rate(text: str) -> str:
     found = _RATE.fullmatch(text)
     if found is None or int(found[1]) == 0:
-        raise _wrong("rate", "A rate is a whole number and a unit: 1 minute, 6 hours, 7 days.")
+        raise wrong("rate", "A rate is a whole number and a unit: 1 minute, 6 hours, 7 days.")
     number = int(found[1])
     return f"{number} {found[2]}{'' if number == 1 else 's'}"
 
@@ -52,11 +52,11 @@ def _rate(text: str) -> str:
 def _cron(text: str) -> str:
     fields = text.split()
     if len(fields) != 6:
-        raise _wrong("cron", "It has six fields: minute, hour, day of the month, month, day of the week, year.")
+        raise wrong("cron", "It has six fields: minute, hour, day of the month, month, day of the week, year.")
     if not all(map(_CRON_FIELD.fullmatch, fields)):
-        raise _wrong("cron", "A field has digits, names of months or days, and * ? , / # - alone.")
+        raise wrong("cron", "A field has digits, names of months or days, and * ? , / # - alone.")
     if sum(fields[day] == "?" for day in _DAYS) != 1:
-        raise _wrong("cron", "Of day of the month and day of the week, exactly one is ?: 0 9 ? * MON-FRI *, say.")
+        raise wrong("cron", "Of day of the month and day of the week, exactly one is ?: 0 9 ? * MON-FRI *, say.")
     return " ".join(fields).upper()
 
 
@@ -64,9 +64,9 @@ def _at(text: str, zone: ZoneInfo, *, is_zoned: bool) -> str:
     """The time in UTC, as EventBridge writes it."""
     found = _TIME.fullmatch(text)
     if found is None:
-        raise _wrong("at", "A time is written 2027-01-31T09:00:00, or with a Z or +01:00 behind it.")
+        raise wrong("at", "A time is written 2027-01-31T09:00:00, or with a Z or +01:00 behind it.")
     if found[2] and is_zoned:
-        raise _wrong("timezone", "The time says its own offset from UTC; leave one of them out.")
+        raise wrong("timezone", "The time says its own offset from UTC; leave one of them out.")
     try:
         if found[2]:
             moment = datetime.fromisoformat(found[1] + found[2]).astimezone(UTC)
@@ -74,9 +74,9 @@ def _at(text: str, zone: ZoneInfo, *, is_zoned: bool) -> str:
             local = datetime.fromisoformat(found[1])
             moment = local.replace(tzinfo=zone).astimezone(UTC)
             if moment.astimezone(zone).replace(tzinfo=None) != local:
-                raise _wrong("at", "There is no such time in that time zone: its clocks are put forward then.")
+                raise wrong("at", "There is no such time in that time zone: its clocks are put forward then.")
     except (ValueError, OverflowError):
-        raise _wrong("at", "There is no such time.") from None
+        raise wrong("at", "There is no such time.") from None
     return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -84,9 +84,10 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # not found, no name at all, a folder of names
-        raise _wrong("timezone", "Not a time zone of the IANA database: Europe/Berlin, say.") from None
+        raise wrong("timezone", "Not a time zone of the IANA database: Europe/Berlin, say.") from None
 
 
-def _wrong(field: str, message: str) -> Unprocessable:
+def wrong(field: str, message: str) -> Unprocessable:
+    """What is to be raised for one field of a schedule."""
     faults: list[Fault] = [{"loc": [field], "msg": message}]
     return Unprocessable("The schedule is not valid.", faults)

@@ -50,6 +50,8 @@ def _caller(services: Services, connection_id: str, ticket: str | None, protocol
     if ticket is not None:
         found = services.tickets.find(ticket, now)
         return None if found is None else Connection(connection_id, found.owner, found.job_id)
+    if services.settings.auth_mode is AuthMode.JWT:  # nobody verifies a token here: it is shown for a ticket
+        return None
     keys = [protocol.removeprefix(KEY) for protocol in protocols if protocol.startswith(KEY)]
     is_open = services.settings.auth_mode is AuthMode.OPEN
     owner = services.keys.owner_of(keys[0], now) if keys else LOCAL if is_open else None

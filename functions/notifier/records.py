@@ -14,6 +14,7 @@ from common.items import item_job
 from common.jobs import Job, is_id
 from common.kinship import release_children, tell_parents
 from common.notices import Notices, told_changes
+from common.queue import Reminder
 from common.telemetry import logger
 from common.wiring import Services
 from functions.notifier.live import push
@@ -83,7 +84,7 @@ def _hand_over(services: Services, job_id: str, error: Exception) -> bool:
     if not is_id(job_id):
         return True
     try:
-        services.webhook_queue.send(job_id)
+        services.webhook_queue.remind(Reminder(job_id))
     except Exception as refused:  # noqa: BLE001
         logger.error("record not handed over", job_id=job_id, error=type(refused).__name__)
         return False

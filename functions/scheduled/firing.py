@@ -54,10 +54,7 @@ def fire(services: Services, firing: Firing) -> str | None:
     job = make_job(services.payloads, schedule.order, job_id=schedule.job_id(firing.at), owner=schedule.owner, now=now)
     job, is_new = services.store.put(job, now)
     if is_new:
-        try:
-            services.queues.send(job)
-        except Exception as error:  # noqa: BLE001  # it is stored: the sweeper sends what is overdue
-            logger.warning("message not sent", job_id=job.id, error=type(error).__name__)
+        services.queues.nudge(job)
     services.schedules.note(schedule, firing.at, job.id, now)
     logger.info("fired", owner=schedule.owner, schedule=schedule.id, job_id=job.id, is_new=is_new)
     return job.id

@@ -38,7 +38,7 @@ def sweep(services: Services, has_time: Callable[[], bool]) -> int:
 def _delivery(services: Services, job_id: str, delivery_id: str, overdue: Overdue) -> Reminder | None:
     now = services.clock()
     found = services.deliveries.wake(job_id, delivery_id, overdue.wake_at, overdue.wakes, now)
-    return None if found is None else Reminder(job_id, max(0.0, found.next_at - now), delivery_id, found.owner)
+    return None if found is None else found.reminder(max(0.0, found.next_at - now))
 
 
 class _Outgoing:

@@ -109,13 +109,7 @@ class Courier:
             decision=type(decision).__name__,
         )
         if written and isinstance(decision, Again) and decision.after <= MAX_DELAY:
-            await asyncio.to_thread(self._remind, delivery, decision.after)
-
-    def _remind(self, delivery: Delivery, after: float) -> None:
-        try:
-            self.services.webhook_queue.send(delivery.job_id, after, delivery=delivery.id, owner=delivery.owner)
-        except Exception as error:  # noqa: BLE001  # the sweeper sends what is overdue
-            logger.warning("webhook not sent", delivery=delivery.id, error=type(error).__name__)
+            await asyncio.to_thread(services.webhook_queue.nudge, delivery.reminder(decision.after))
 
     def _recover(self, job_id: str) -> None:
         """The notifier failed at a change of this job."""

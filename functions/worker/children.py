@@ -12,7 +12,7 @@ from typing import Any
 from common.errors import InvalidInput, Permanent
 from common.families import MAX_CHILDREN, Ended, Family, child_id
 from common.items import ms
-from common.jobs import Job, Status
+from common.jobs import DEFAULT_TTL, Job, Status
 from common.making import Order, make_job
 from common.queue import Reminder
 from common.tasks import Task
@@ -107,7 +107,8 @@ class Children:
             input=text,
             max_attempts=task.max_attempts,
             timeout_seconds=task.timeout_seconds,
-            ttl_seconds=parent.ttl_seconds,
+            # One that was forgotten while its parent still begins others would be begun anew.
+            ttl_seconds=max(parent.ttl_seconds, DEFAULT_TTL),
             task_version=task.version,
             priority=parent.priority,
             parent=parent.id,

@@ -193,7 +193,7 @@ class Runner:
         job = await _call(self._unless_over, job)
         wait = max(0, job.run_at - clock()) if job.status is Status.WAITING else 0
         if wait <= MAX_DELAY:
-            await self._remind(job, wait)
+            await _call(self._services.queues.nudge, job, wait)
         return job
 
     def _unless_over(self, job: Job) -> Job:
@@ -219,14 +219,8 @@ class Runner:
         except CancelRequested:
             cancelled: Job = await self._surely(store.end_cancelled, job, report, clock())
             return cancelled
-        await self._remind(job, decision.after)
+        await _call(self._services.queues.nudge, job, decision.after)
         return job
-
-    async def _remind(self, job: Job, after: float) -> None:
-        try:
-            await _call(self._services.queues.send, job, after)
-        except Exception as refused:  # noqa: BLE001  # the job is safe in the table: the sweeper sends what is overdue
-            logger.warning("message not sent", job_id=job.id, error=type(refused).__name__)
 
     async def _surely(self, write: Callable[..., Any], *arguments: Any) -> Any:
         """An ending is worth some persistence: the work is done and paid for."""

@@ -19,7 +19,7 @@ from pydantic_core import to_jsonable_python
 
 from common.errors import NoAnswer, StepMismatch, StepReused
 from common.jobs import Job, Wait
-from common.steps import MAX_STEPS, Step, step_key, wait_id
+from common.steps import MAX_STEPS, Step, place, step_key, wait_id
 from common.wiring import Services
 
 #: Most steps, and bytes of their results, that one write takes along.
@@ -88,7 +88,7 @@ class Steps:
     def write(self, key: str, of: str, text: str, error: str | None = None) -> tuple[Step, Future[None]]:
         """Has a finished step written; the future is done when it is."""
         with self._lock:
-            order = self.job.claims * MAX_STEPS + len(self._used)
+            order = place(self.job.claims, len(self._used))
         payload = self._services.payloads.put_step(self.job.id, f"{wait_id(key)}-{self.job.token}", text)
         step = Step(key, of, payload, self._services.clock(), order, error)
         written: Future[None] = Future()

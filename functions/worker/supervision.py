@@ -117,15 +117,13 @@ class Supervision:
     async def _nap(self, execution: Execution) -> None:
         now = self._services.clock()
         moments = [self._next_contact, self._next_renewal]
-        moments.append(self._span.stop_at if self._is_paused else self._span.pause_at)
-        if execution.has_steps:
-            moments.append(self._next_steps)
         if self.stopped is None:
-            moments.append(self.deadline)
+            moments += [self.deadline, self._span.stop_at if self._is_paused else self._span.pause_at]
         elif self.stopped is not Stop.CANCELLED:
             moments.append(now + self._pace.patience / 2)
-        if execution.has_news:
-            moments.append(self._next_progress)
+        if self.stopped is not Stop.LEASE_LOST:  # nothing of it is written any more
+            moments += [self._next_steps] if execution.has_steps else []
+            moments += [self._next_progress] if execution.has_news else []
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._change.wait(), timeout=max(0, min(moments) - now))
 
@@ -205,10 +203,10 @@ class Supervision:
         execution.ask_to_stop()
 
     def _given_up(self) -> bool:
-        """A cancelled task is waited for, up to its time limit; one that is out of time, or not ours any more, is not."""
+        """A cancelled task is waited for, as long as one that goes on would be; no other one that was stopped is."""
         if self.stopped is None:
             return False
         now = self._services.clock()
         if self.stopped is Stop.CANCELLED:
-            return now >= self.deadline + self._pace.grace
+            return now >= min(self.deadline, self._span.stop_at) + self._pace.grace
         return now - self._stopped_at >= self._pace.grace

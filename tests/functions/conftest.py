@@ -41,7 +41,7 @@ def run(registry: Registry, real_time: Services, make_worker: Any, make_job: Any
     def run_one(function: Callable[..., Any], **job: Any) -> Job:
         registry.add(_defined(function))
         made = make_job(task=function.__name__, created_at=time.time(), **job)
-        real_time.queue.send(made.id)
+        real_time.queues.send(made)
         make_worker(services=real_time, registry=registry, pace=FAST, chance=lambda: 0.5)()
         found = real_time.store.get(made.id, real_time.clock(), consistent=True)
         assert found is not None

@@ -92,11 +92,18 @@ def settle(services: Services, post: Post, worker: Worker) -> Callable[..., int]
     return run
 
 
-def begin(services: Services, make_job: Callable[..., Job], task: str = "whole", **given: Any) -> Job:
+def begin(
+    services: Services,
+    make_job: Callable[..., Job],
+    options: dict[str, Any] | None = None,
+    *,
+    task: str = "whole",
+    **given: Any,
+) -> Job:
     from common.jobs import Payload
 
     text = Whole(**given).model_dump_json()
-    job = make_job(task=task, input=Payload(size=len(text), inline=text))
+    job = make_job(task=task, input=Payload(size=len(text), inline=text), **options or {})
     services.queues.send(job)
     return job
 
@@ -196,6 +203,38 @@ def test_a_crash_while_children_are_begun_makes_no_second_ones(
     settle()
     ended = api.job(job.id)
     assert (ended["status"], ended["attempt"]) == ("completed", 2)
+    assert runs["part"] == 20
+
+
+def test_a_child_that_ended_is_not_begun_anew_however_soon_its_parent_is_to_be_forgotten(
+    services: Services,
+    clock: Clock,
+    make_job: Any,
+    settle: Any,
+    runs: Runs,
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker dies before it writes down how far it got, and the next attempt comes after a parent's short life."""
+    from functions.worker import children
+
+    monkeypatch.setattr(children, "STRIDE", 5)
+    note, calls = services.families.note_made, []
+
+    def dying(*given: Any) -> None:
+        calls.append(given)
+        if len(calls) == 2:
+            raise ConnectionError("the table is away")
+        note(*given)
+
+    monkeypatch.setattr(services.families, "note_made", dying)
+    job = begin(services, make_job, {"ttl_seconds": 60}, size=20)
+    settle()
+    assert runs["part"] == 10
+    clock.advance(3_600)
+    services.queues.send(job)
+    settle()
+    assert api.job(job.id)["status"] == "completed"
     assert runs["part"] == 20
 
 

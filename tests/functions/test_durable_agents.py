@@ -14,8 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from common.documents import Documents
-from common.jobs import Job, Status
-from common.store import LEASE
+from common.jobs import LEASE, Job, Status
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
 from functions.worker.supervision import Pace

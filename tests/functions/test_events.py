@@ -12,8 +12,7 @@ from pydantic import BaseModel
 
 from common.errors import LeaseLost
 from common.events import MAX_EVENT, MAX_PAGE, Event, event
-from common.jobs import Job, Report, Status
-from common.store import LEASE
+from common.jobs import LEASE, Job, Report, Status
 from common.tasks import Context
 from common.usage import NANO, Budget, Usage
 from common.wiring import Services

@@ -12,10 +12,10 @@ import pytest
 from pydantic import BaseModel
 
 from common.errors import LeaseLost
-from common.jobs import Job, Status
+from common.jobs import LEASE, Job, Priority, Status
 from common.limits import OwnerLimits
+from common.queue import Reminder
 from common.slots import FULL_FOR, Pool, Slot, Slots, owner_pool, task_pool
-from common.store import LEASE
 from common.tasks import Registry, TaskDefinitionError, _defined, task
 from common.wiring import Services
 from common.wiring import services as wire
@@ -263,7 +263,7 @@ def test_a_message_that_says_neither_owner_nor_task_is_held_to_the_limits_too(
     for n in range(2):
         assert another(services).take(task_pool("narrow", 2), f"t{n}", clock())
     job = make_job(task="narrow")
-    services.queue.send(job.id)
+    services.queues.of(Priority.NORMAL).remind(Reminder(job.id))
     make_worker(registry=narrow)()
     assert state(services, job).status is Status.PENDING
 

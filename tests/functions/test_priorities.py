@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from common.jobs import Priority
+from common.jobs import LEASE, Priority
 from common.keys import _OWNER
 from common.queue import Message, NotAMessage, Reminder
-from common.store import LEASE
 from common.tasks import Registry, _defined
 from common.wiring import Services
 from tests.conftest import Api, Clock, Worker, client, load_event

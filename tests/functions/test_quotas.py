@@ -116,7 +116,7 @@ def counted_calls(api: Api) -> list[str]:
     """The names of the AWS calls of this API from now on."""
     used: Services = api.handler.app.state.services  # type: ignore[attr-defined]
     seen: list[str] = []
-    for made in (used.store._client, used.queue._client):
+    for made in (used.store._client, used.webhook_queue._client):
         made.meta.events.register("provide-client-params.*.*", lambda model, **_: seen.append(model.name))
     return seen
 

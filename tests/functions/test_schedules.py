@@ -419,7 +419,11 @@ def test_a_queue_that_refuses_leaves_the_job_to_the_sweeper(
 ) -> None:
     make(api)
     with monkeypatch.context() as patch:
-        patch.setattr(services.queue._client, "send_message", raising(EndpointConnectionError(endpoint_url="x")))
+        patch.setattr(
+            services.webhook_queue._client,
+            "send_message",
+            raising(EndpointConnectionError(endpoint_url="x")),
+        )
         job_id = due()
     assert jobs(api) == [job_id]
     clock.advance(61)

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from common.jobs import DAY, Job, Status
-from common.store import LEASE
+from common.jobs import DAY, LEASE, Job, Status
 from common.tasks import Context, Registry, Retryable, _defined
 from common.wiring import Services
 from functions.worker.supervision import Pace

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.jobs import DAY, Job, Status
-from common.store import LEASE
+from common.jobs import DAY, LEASE, Job, Status
 from common.wiring import Services
 from tests.conftest import Api, Clock, Worker, client, load_event, message_count
 
@@ -111,7 +110,11 @@ def test_a_refusing_queue_leaves_jobs_to_the_next_sweep(
     make_job()
     clock.advance(61)
     with monkeypatch.context() as patch:
-        patch.setattr(services.queue._client, "send_message_batch", lambda **given: {"Failed": given["Entries"]})
+        patch.setattr(
+            services.webhook_queue._client,
+            "send_message_batch",
+            lambda **given: {"Failed": given["Entries"]},
+        )
         assert sweep() == 0
     clock.advance(60)
     assert sweep() == 1
@@ -187,7 +190,7 @@ def test_a_job_that_somebody_runs_or_that_waits_for_its_time_is_left_alone(
 
 def test_an_ended_job_stays_as_it_ended(services: Services, make_job: Any, bury: Any, worker: Worker) -> None:
     job = make_job()
-    services.queue.send(job.id)
+    services.queues.send(job)
     worker()
     before = state(services, job)
     bury(letter(job))

@@ -12,8 +12,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from common.errors import LeaseLost, Permanent, Retryable
-from common.jobs import Job, Payload, Progress, Report, Status
-from common.store import LEASE
+from common.jobs import LEASE, Job, Payload, Priority, Progress, Report, Status
+from common.queue import Reminder
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
 from tests.conftest import Clock, Worker, load_event, message_count
@@ -146,7 +146,7 @@ def test_a_task_that_this_worker_does_not_have_is_left_to_a_newer_one(
     worker: Worker, services: Services, make_job: Any
 ) -> None:
     job = make_job(task="from_the_future")
-    services.queue.send(job.id)
+    services.queues.send(job)
     worker()
     assert now(services, job).status is Status.PENDING
 
@@ -285,7 +285,7 @@ def test_neighbours_are_not_touched(real_time: Services, registry: Registry, mak
         registry.add(_defined(function))
         limit = 300 if function is good else 1
         made[function.__name__] = make_job(task=function.__name__, timeout_seconds=limit, max_attempts=1)
-        real_time.queue.send(made[function.__name__].id)
+        real_time.queues.send(made[function.__name__])
 
     assert make_worker(services=real_time, registry=registry, pace=FAST)() == []
 
@@ -310,7 +310,7 @@ def test_async_tasks_of_a_batch_run_side_by_side(
     registry.add(_defined(meeting))
     jobs = [make_job(task="meeting") for _ in range(10)]
     for job in jobs:
-        real_time.queue.send(job.id)
+        real_time.queues.send(job)
     make_worker(services=real_time, registry=registry, pace=FAST)()
     assert {now(real_time, job).status for job in jobs} == {Status.COMPLETED}
 
@@ -410,7 +410,7 @@ def test_every_write_of_a_stale_worker_is_refused(services: Services, make_job: 
 
 def test_messages_fail_on_their_own(worker: Worker, services: Services, make_job: Any) -> None:
     good = make_job()
-    services.queue.send(good.id)
+    services.queues.send(good)
     records = worker.receive()
     junk = load_event("worker")["Records"][0] | {"messageId": "junk", "body": "not a message"}
     assert worker.handle([junk, *records]) == ["junk"]
@@ -424,14 +424,14 @@ def test_a_message_that_names_no_job_goes_to_the_dead_letters(worker: Worker, bo
 
 
 def test_a_message_for_a_forgotten_job_is_done_with(worker: Worker, services: Services) -> None:
-    services.queue.send("0" * 32)
+    services.queues.of(Priority.NORMAL).remind(Reminder("0" * 32))
     assert worker() == []
 
 
 def test_a_copy_of_a_message_runs_nothing_twice(worker: Worker, services: Services, make_job: Any) -> None:
     job = make_job()
-    services.queue.send(job.id)
-    services.queue.send(job.id)
+    services.queues.send(job)
+    services.queues.send(job)
     assert worker() == []
     assert now(services, job).attempt == 1
 
@@ -440,7 +440,7 @@ def test_a_message_that_came_back_waits_for_the_lease_to_end(
     worker: Worker, services: Services, make_job: Any, clock: Clock, calls: list[tuple[str, dict[str, Any]]]
 ) -> None:
     job = services.store.claim(make_job().id, token="maybe dead", now=clock())
-    services.queue.send(job.id)
+    services.queues.send(job)
     record = worker.receive()[0]
     record["attributes"]["ApproximateReceiveCount"] = "2"
     clock.advance(20)
@@ -457,7 +457,7 @@ def test_a_worker_that_died_in_its_last_attempt_ends_the_job(
     worker: Worker, services: Services, make_job: Any, clock: Clock
 ) -> None:
     job = services.store.claim(make_job(max_attempts=1).id, token="dead", now=clock())
-    services.queue.send(job.id)
+    services.queues.send(job)
     clock.advance(LEASE + 1)
     worker()
     ended = now(services, job)
@@ -472,7 +472,7 @@ def test_a_wish_to_cancel_outlives_the_worker(
 ) -> None:
     job = services.store.claim(make_job(max_attempts=attempts).id, token="dead", now=clock())
     services.store.request_cancel(job, "c", clock())
-    services.queue.send(job.id)
+    services.queues.send(job)
     clock.advance(LEASE + 1)
     worker()
     assert now(services, job).status is Status.CANCELLED
@@ -482,7 +482,7 @@ def test_a_delayed_job_does_not_start_before_its_time(
     worker: Worker, services: Services, make_job: Any, clock: Clock
 ) -> None:
     job = make_job(run_at=clock() + 100)
-    services.queue.send(job.id)
+    services.queues.send(job)
     assert len(worker()) == 1
     assert now(services, job).status is Status.PENDING
 

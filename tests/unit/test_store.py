@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClaimable
-from common.jobs import Failure, Job, Payload, Progress, Report, Status
-from common.store import LEASE, Store
+from common.jobs import LEASE, Failure, Job, Payload, Progress, Report, Status
+from common.store import Store
 from common.wiring import Services
 from tests.conftest import Clock
 
