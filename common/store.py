@@ -92,14 +92,23 @@ class Store(Resuming):
         """Writes where the job is now. Raises LeaseLost."""
         return self._as_holder(job, Update().set(**told(job, report), updated_at=ms(now)).add("version"))
 
-    def flush(self, job: Job, page: Sequence[Event], report: Report, now: float, steps: Sequence[Step] = ()) -> Job:
+    def flush(
+        self,
+        job: Job,
+        page: Sequence[Event],
+        report: Report,
+        now: float,
+        steps: Sequence[Step] = (),
+        after: int | None = None,
+    ) -> Job:
         """Writes a page of what the task said, numbered on from the job's last event, its finished steps, and where the job
         is, all as one.
 
         What a finished step waited for is not open any more. Raises LeaseLost. A page whose write's answer was lost must be
-        written again as it was.
+        written again as it was, `after` the event that was the last one then: the job may have been read since.
         """
-        last = job.last_event + len(page)
+        after = job.last_event if after is None else after
+        last = after + len(page)
         update = Update().set(**told(job, report), last_event=last, updated_at=ms(now)).add("version")
         closed = {wait_id(step.key) for step in steps} & job.waits.keys()
         for name in closed:
@@ -107,7 +116,7 @@ class Store(Resuming):
         puts = [page_item(job, page, last, now)] if page else []
         puts += [step_item(job, step) for step in steps]
         try:
-            self._transact(job.id, update, held(job) & Attr("last_event").eq(job.last_event), puts=puts)
+            self._transact(job.id, update, held(job) & Attr("last_event").eq(after), puts=puts)
         except Failed as failed:
             seen = failed.job
             # Another's ending of the job may have counted its events up, too.
@@ -190,10 +199,11 @@ class Store(Resuming):
             return None
 
     def put_off(self, job_id: str, until: float) -> None:
-        """The job's message is away until then: the sweeper need not send another. Nothing if the job does not wait."""
+        """The job's message is away until then: the sweeper need not send another. Nothing if somebody runs the job."""
         later = Update().set(wake_at=ms(until + RESEND))
+        idle = Attr("status").is_in([Status.PENDING, Status.WAITING])
         with contextlib.suppress(Failed):
-            self._update(job_id, later, Attr("status").eq(Status.PENDING) & Attr("wake_at").lt(ms(until + RESEND)))
+            self._update(job_id, later, idle & Attr("wake_at").lt(ms(until + RESEND)))
 
     def watch(self, job: Job, token: str, until: float) -> None:
         """Has each change of the job told to those who watch it, this one included. Raises NotFound.

@@ -48,8 +48,9 @@ Outcome = Returned | Raised | Paused
 
 @dataclass(frozen=True)
 class Batch:
-    """What one write takes along: a page of events, and finished steps."""
+    """What one write takes along: a page of events, which follow the job's event number `after`, and finished steps."""
 
+    after: int
     page: Sequence[Event]
     steps: Sequence[Step]
 
@@ -99,14 +100,17 @@ class Execution:
     def start(self) -> None:
         self._thread.start()
 
-    def batch(self) -> Batch | None:
-        """What is to be written next, if anything: the same until it is dropped, since it may have been written already."""
+    def batch(self, after: int) -> Batch | None:
+        """What is to be written next, if anything: the same until it is dropped, since it may have been written already.
+
+        `after` is the number of the job's last event now.
+        """
         if self._batch is None:
             finished = self.steps.waiting
             page = self.outbox.page()
             # What was said inside a step goes with it or before it: a step that is recorded is not run again.
             steps = self.steps.page(finished) if self.outbox.took_all else []
-            self._batch = Batch(page, steps) if page or steps else None
+            self._batch = Batch(after, page, steps) if page or steps else None
         return self._batch
 
     def drop(self) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 from common.queue import Message
@@ -95,13 +95,16 @@ class Places:
         """A slot of each, or of none."""
         services, token = self._services, secrets.token_hex(8)
         held: list[Slot] = []
-        for pool in pools:
-            slot = services.slots.take(pool, token, services.clock())
-            if slot is None:
-                Place(services.slots, services.clock, held).leave()
-                return None
-            held.append(slot)
-        return Place(services.slots, services.clock, held)
+        place = Place(services.slots, services.clock, held)
+        with ExitStack() as undo:
+            undo.callback(place.leave)
+            for pool in pools:
+                slot = services.slots.take(pool, token, services.clock())
+                if slot is None:
+                    return None
+                held.append(slot)
+            undo.pop_all()
+        return place
 
     def _send_back(self, message: Message, owner: str, task: str) -> None:
         """If the send fails, this message comes back after a while; if it is not acknowledged, there are two: harmless."""

@@ -152,8 +152,9 @@ class Runner:
     async def _flushed(self, job: Job, execution: Execution) -> Job:
         """The job, with the last of what its task said written down. Raises LeaseLost."""
         flush = self._services.store.flush
-        while (batch := execution.batch()) is not None:
-            job = await self._surely(flush, job, batch.page, Report(), self._services.clock(), batch.steps)
+        while (batch := execution.batch(job.last_event)) is not None:
+            now = self._services.clock()
+            job = await self._surely(flush, job, batch.page, Report(), now, batch.steps, batch.after)
             execution.drop()
         return job
 
@@ -230,7 +231,8 @@ class Runner:
             except (LeaseLost, CancelRequested):
                 raise
             except Exception as error:  # noqa: BLE001
-                logger.warning("write failed", write=write.__name__, error=type(error).__name__)
+                job_id = getattr(arguments[0], "id", arguments[0])  # of a job, or its id itself
+                logger.warning("write failed", job_id=job_id, write=write.__name__, error=type(error).__name__)
                 await asyncio.sleep(wait)
         return await _call(write, *arguments)
 

@@ -165,12 +165,12 @@ class Supervision:
     async def _report(self, execution: Execution) -> bool:
         now = self._services.clock()
         self._next_progress = self._next_steps = now + self._pace.progress  # sooner if this succeeds
-        news, batch = execution.take_news(), execution.batch()
+        news, batch = execution.take_news(), execution.batch(self.job.last_event)
         report = Report(news, execution.usage)
         try:
             if batch is not None:
                 flush = self._services.store.flush
-                self.job = await self._call(flush, self.job, batch.page, report, now, batch.steps)
+                self.job = await self._call(flush, self.job, batch.page, report, now, batch.steps, batch.after)
                 execution.drop()
                 # A task waits for its steps to be written; what it says can wait.
                 self._next_steps = now

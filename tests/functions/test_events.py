@@ -125,6 +125,19 @@ def test_a_page_whose_answer_was_lost_is_written_once(
     assert [one.seq for one in services.store.said(again, 0, 100)] == [3, 4]
 
 
+def test_a_page_whose_answer_was_lost_is_written_once_though_the_job_was_read_since(
+    services: Services, make_job: Callable[..., Job], clock: Clock
+) -> None:
+    """Found by simulation: a renewal in between showed the page's own number, and the page was taken for a new one."""
+    job = services.store.claim(make_job().id, token="w", now=clock())
+    page = [event("log", clock(), {"message": "one"})]
+    services.store.flush(job, page, Report(), clock(), after=job.last_event)
+    renewed = services.store.renew(job, clock())
+    assert renewed.last_event == 3
+    again = services.store.flush(renewed, page, Report(), clock(), after=job.last_event)
+    assert [one.seq for one in services.store.said(again, 0, 100)] == [3]
+
+
 def test_a_job_under_a_used_key_does_not_show_its_forerunner_s_log(
     services: Services, make_job: Callable[..., Job], clock: Clock
 ) -> None:

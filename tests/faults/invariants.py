@@ -1,0 +1,285 @@
+"""What must hold whatever fails, checked at every write and after every run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from common.jobs import TRANSITIONS, Status
+from common.store import LEASE
+from common.views import rfc3339
+from tests.faults import table
+from tests.faults.queues import QueueModel
+from tests.faults.receiver import Receiver, ids
+from tests.faults.virtual import START, Process, World
+from tests.faults.workload import Journal, result_of
+
+if TYPE_CHECKING:
+    from tests.faults.clients import Client
+    from tests.faults.cloud import Cloud
+
+#: What an ended job never changes again.
+SETTLED = ("status", "result", "error", "attempt", "finished_at", "expires_at", "created_at")
+#: How long after a kill the job may stand still, in seconds: its lease, the sweeper's minute, and one more.
+RECOVERY = LEASE + 60 + 60
+
+
+@dataclass(frozen=True)
+class Violation:
+    invariant: str
+    job: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What a client was told that will be done."""
+
+    job_id: str
+    owner: str
+    key: str | None
+    task: str
+    input: dict[str, Any]
+
+
+@dataclass
+class Seen:
+    """What is known of one job."""
+
+    endings: list[table.Row] = field(default_factory=list)
+    #: Which process claimed it last, and when that was killed while it held it.
+    holder: Process | None = None
+    killed_at: float | None = None
+    #: Its owner asks for another life of it.
+    is_retried: bool = False
+
+
+class Ledger:
+    def __init__(self, world: World, journal: Journal) -> None:
+        self.world, self.journal = world, journal
+        self.cloud: Cloud = None  # type: ignore[assignment]  # the two know each other
+        self.violations: list[Violation] = []
+        self.jobs: dict[str, Accepted] = {}
+        self.is_closed = False
+        self._seen: dict[str, Seen] = defaultdict(Seen)
+        self._by_key: dict[tuple[str, str], str] = {}
+        self._recorded: dict[table.Key, tuple[int, Any]] = {}
+        self._views: dict[str, dict[str, Any]] = {}
+        self._logs: dict[str, list[dict[str, Any]]] = {}
+
+    def expect(self, holds: bool, invariant: str, job: str, what: str) -> None:
+        if not holds:
+            self.violations.append(Violation(invariant, job, what))
+            self.cloud.note(f"VIOLATION {invariant}: {job} {what}")
+
+    # -------------------------------------------------------------- at every write
+
+    def watch(self, process: Process, operation: str, given: dict[str, Any]) -> Callable[[], None]:
+        keys = table.written(operation, given)
+        table.Transaction.touched = frozenset(pk for pk, _ in keys)
+        before = {key: table.row(key) for key in keys}
+
+        def after() -> None:
+            for key in keys:
+                now = table.row(key)
+                if key[0].startswith("job#") and now != before[key]:
+                    self._written(process, key, before[key], now)
+
+        return after
+
+    def _written(self, process: Process, key: table.Key, old: table.Row | None, new: table.Row | None) -> None:
+        job_id = key[0].partition("#")[2]
+        if key[1] == "job":
+            self._moved(process, job_id, old, new)
+        elif key[1].startswith("step#") and new is not None:
+            known = self._recorded.setdefault(key, (next(self.journal.count), new["result"]))
+            self.expect(known[1] == new["result"], "a finished step stays", job_id, f"{key[1]} was written anew")
+
+    def _moved(self, process: Process, job_id: str, old: table.Row | None, new: table.Row | None) -> None:
+        seen = self._seen[job_id]
+        if old is None or new is None:
+            self.expect(new is not None, "nothing is deleted", job_id, "the job's item went away")
+            return
+        was, now = Status(old["status"]), Status(new["status"])
+        if was.is_final and seen.is_retried and now is Status.PENDING and len(seen.endings) == 1:
+            seen.endings.clear()
+            return
+        if was.is_final:
+            changed = [name for name in SETTLED if old.get(name) != new.get(name)]
+            self.expect(not changed, "an ending stays", job_id, f"{process.name} changed {', '.join(changed)}")
+            return
+        self.expect(now is was or now in TRANSITIONS[was], "moves are those of the table", job_id, f"{was} -> {now}")
+        self.expect(new["version"] >= old["version"], "versions grow", job_id, f"{old['version']} -> {new['version']}")
+        if now.is_final:
+            seen.endings.append(new)
+        is_claim = now is Status.RUNNING and new["token"] != old["token"]
+        if now.is_final or is_claim:
+            self._recovered(seen, job_id)
+        if is_claim:
+            taken_over = was is Status.RUNNING and self.cloud.rates.is_gentle and job_id not in self.journal.poisoned
+            self.expect(not taken_over, "no living worker is taken for dead", job_id, f"attempt {new['attempt']}")
+            seen.holder = process
+            process.on_death.append(lambda: self._died(process, job_id))
+        elif now is not Status.RUNNING:
+            seen.holder = None
+
+    def _died(self, process: Process, job_id: str) -> None:
+        seen = self._seen[job_id]
+        if seen.holder is process:
+            seen.killed_at = self.world.now
+
+    def _recovered(self, seen: Seen, job_id: str) -> None:
+        if seen.killed_at is not None and self.cloud.rates.only_kills:
+            took = self.world.now - seen.killed_at
+            self.expect(took <= RECOVERY, "recovery in time", job_id, f"it stood still for {took:.0f} s")
+        seen.killed_at = None
+
+    # -------------------------------------------------------------- what clients are told
+
+    def accepted(self, what: Accepted) -> None:
+        self.jobs[what.job_id] = what
+        if what.key is not None:
+            known = self._by_key.setdefault((what.owner, what.key), what.job_id)
+            self.expect(known == what.job_id, "one key, one job", what.job_id, f"the key had {known}")
+
+    def retried(self, job_id: str) -> None:
+        """It is going to be: once, what has ended goes on."""
+        self._seen[job_id].is_retried = True
+        self._views.pop(job_id, None)
+
+    def shown(self, job_id: str, view: dict[str, Any]) -> None:
+        """Once its end was shown, a job looks the same for ever."""
+        if view["finished_at"] is None:
+            self.expect(job_id not in self._views, "an ending stays", job_id, f"shown as {view['status']} after its end")
+            return
+        first = self._views.setdefault(job_id, view)
+        changed = [name for name in view if view[name] != first[name]]
+        self.expect(not changed, "an ending stays", job_id, f"shown with another {', '.join(changed)}")
+
+    def shown_at_the_end(self, job_id: str, view: dict[str, Any], result: Any, events: list[dict[str, Any]]) -> None:
+        self._logs[job_id] = events
+        if result is not None:
+            is_right = result == self._right_result(job_id, result.get("run"))
+            self.expect(is_right, "the result is the input's", job_id, json.dumps(result)[:200])
+        self.expect(view["last_event"] == len(events), "the log has no gap", job_id, f"{len(events)} lines")
+
+    def may_have_expired(self, job_id: str) -> bool:
+        row = table.row((f"job#{job_id}", "job"))
+        return row is None or row.get("expires_at", float("inf")) <= self.world.now + self.cloud.rates.skew
+
+    # -------------------------------------------------------------- after the run
+
+    def outcomes(self) -> Iterator[tuple[str, int]]:
+        yield from Counter(str(row["status"]) for _, row in self._jobs()).items()
+
+    def check(self, clients: Iterable[Client], receiver: Receiver, queues: Iterable[QueueModel], is_over: bool) -> None:
+        for queue in queues:
+            left = len(queue.messages)
+            self.expect(is_over or not left, "queues drain", queue.name, f"{left} messages are left")
+        for one in clients:
+            self.expect(one.job_id in self.jobs, "every client is answered", str(one.plan.number), "never accepted")
+        self._check_children()
+        for job_id, row in self._jobs():
+            self._check_ending(job_id, row)
+            if Status(row["status"]).is_final:
+                self._check_result(job_id, row)
+                self._check_webhook(job_id, row, receiver)
+                self._check_steps(job_id)
+                self._check_log(job_id, row)
+
+    def _jobs(self) -> Iterator[tuple[str, table.Row]]:
+        for (pk, sk), _ in list(table.rows()):
+            if sk == "job":
+                yield pk.partition("#")[2], table.row((pk, sk)) or {}
+
+    def _check_children(self) -> None:
+        """Each child that a parent asked for is one job."""
+        asked = Counter((row["parent"], row["parent_step"]) for _, row in self._jobs() if "parent" in row)
+        for (parent, step), count in asked.items():
+            self.expect(count == 1, "one key, one job", parent, f"{count} children for {step}")
+
+    def _check_ending(self, job_id: str, row: table.Row) -> None:
+        endings = len(self._seen[job_id].endings)
+        self.expect(endings > 0, "every job ends", job_id, f"{row['task']} is {row['status']}, attempt {row['attempt']}")
+        self.expect(endings < 2, "one ending", job_id, f"{endings} endings")
+        error = row.get("error", {})
+        if job_id in self.journal.poisoned and row["status"] != Status.CANCELLED:
+            is_poison = row["status"] == Status.FAILED and error["type"] in {"WorkerLost", "DeadLettered"}
+            self.expect(is_poison, "poison ends failed", job_id, f"{row['status']} {error.get('type')}")
+        elif self.cloud.rates.is_gentle:
+            is_lost = error.get("type") in {"WorkerLost", "DeadLettered"}
+            self.expect(not is_lost, "no living worker is taken for dead", job_id, str(error.get("message")))
+
+    def _check_result(self, job_id: str, row: table.Row) -> None:
+        """The stored result is what a run of the attempt that won returned."""
+        if row["status"] != Status.COMPLETED:
+            self.expect("result" not in row, "no result but a completed job's", job_id, row["status"])
+            return
+        stored = self.read(job_id, row["result"])
+        runs = {run: attempt for _, attempt, run in self.journal.runs[job_id]}
+        said = runs.get(stored["run"])
+        self.expect(said == row["attempt"], "the result is the winner's", job_id, f"of {said}, not {row['attempt']}")
+        is_right = stored == self._right_result(job_id, stored["run"])
+        self.expect(is_right, "the result is the input's", job_id, json.dumps(stored)[:200])
+
+    def _right_result(self, job_id: str, run: int) -> dict[str, Any]:
+        row = table.row((f"job#{job_id}", "job")) or {}
+        return result_of(self.read(job_id, row["input"]), run)
+
+    def _check_webhook(self, job_id: str, row: table.Row, receiver: Receiver) -> None:
+        if "parent" in row:
+            return
+        kind, ended = f"job.{row['status']}", rfc3339(row["finished_at"] / 1000)
+        told = [one for one in receiver.received[job_id] if one.body["data"]["job"]["finished_at"] == ended]
+        self.expect(any(one.accepted for one in told), "every ending is told", job_id, f"{len(told)} tries")
+        self.expect(len(ids(told)) <= 1, "one webhook id", job_id, f"{len(ids(told))} ids")
+        others = {one.body["data"]["job"]["finished_at"] for one in receiver.received[job_id]} - {None, ended}
+        most = 1 if self._seen[job_id].is_retried else 0
+        self.expect(len(others) <= most, "one ending is told", job_id, f"also those of {others}")
+        self.expect(all(one.body["type"] == kind for one in told), "a webhook says what is stored", job_id, kind)
+        for one in told:
+            view = one.body["data"]["job"]
+            shown = self._views.get(job_id, view)
+            names = ("status", "attempt", "result", "error", "finished_at")
+            differ = [name for name in names if view[name] != shown[name]]
+            self.expect(not differ, "a webhook says what is stored", job_id, f"another {', '.join(differ)}")
+
+    def _check_steps(self, job_id: str) -> None:
+        """A step that the task went on from is recorded, and was not begun again."""
+        for (job, name), passed in self.journal.passed.items():
+            if job == job_id:
+                again = [number for number in self.journal.begun[job, name] if number > min(passed)]
+                self.expect(not again, "a finished step is not run again", job_id, f"{name} began {len(again)} times more")
+
+    def _check_log(self, job_id: str, row: table.Row) -> None:
+        """Numbers without a gap; of the winner every line once; after a claim no line of who had the job before."""
+        events = self._logs.get(job_id)
+        if events is None:
+            return
+        numbers = [event["seq"] for event in events]
+        self.expect(numbers == list(range(1, len(numbers) + 1)), "the log has no gap", job_id, f"{numbers}"[:200])
+        lines = [event["data"]["message"] for event in events if event["type"] == "log"]
+        self.expect(len(lines) == len(set(lines)), "no line twice", job_id, f"{len(lines) - len(set(lines))} are")
+        attempt, attempts = 0, {run: of for _, of, run in self.journal.runs[job_id]}
+        for event in events:
+            if event["type"] == "status":
+                attempt = max(attempt, event["data"].get("attempt", attempt))
+            elif event["type"] == "log":
+                of = attempts[int(event["data"]["message"].split(":")[0])]
+                self.expect(of == attempt, "no line of a loser", job_id, f"attempt {of} in the log of {attempt}")
+        if row["status"] == Status.COMPLETED:
+            winner = self.read(job_id, row["result"])["run"]
+            said = self.journal.said[winner]
+            missing = [line for line in said if line not in lines]
+            self.expect(not missing, "every line of the winner", job_id, f"{len(missing)} are missing")
+
+    def read(self, job_id: str, payload: table.Row) -> Any:
+        """The text of an input or a result, past all faults."""
+        if payload.get("inline") is not None:
+            return json.loads(payload["inline"])
+        if payload.get("item") is not None:
+            return json.loads((table.row((f"job#{job_id}", payload["item"])) or {"text": "null"})["text"])
+        return json.loads(table.blob(payload["blob"]))
