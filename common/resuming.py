@@ -13,14 +13,14 @@ from common.expressions import Update
 from common.items import due_shard, job_key, ms, page_item, step_item, wait_item
 from common.jobs import Change, Job, Report, Status, Wait, WaitKind
 from common.steps import Step, wait_id
-from common.writes import RESEND, Failed, Writes, held, told, wake_after
+from common.writes import MOST_DELETED, RESEND, UNCHANGED, Failed, Writes, held, told, wake_after
 
 #: More changes of status than these are moved out of the job's own item, which every write bills as a whole.
 MOST_CHANGES = 24
 #: So many of the latest stay.
 KEPT_CHANGES = 8
-#: Most changes that one move takes out, and most steps that one transaction forgets: it has room for a hundred items.
-MOST_MOVED, MOST_FORGOTTEN = 30, 90
+#: Most changes that one move takes out: its transaction has room for a hundred items.
+MOST_MOVED = 30
 #: What such a job cannot become.
 NOT_RETRIED = "retried: only failed and cancelled jobs are"
 
@@ -132,10 +132,9 @@ class Resuming(Writes):
         """
         later = sorted((step for step in self.steps(job).values() if step.order >= first.order), key=lambda s: -s.order)
         keys = [job_key(job.id, f"step#{step.key}") for step in later]
-        unchanged = Update().copy("version", "version")
-        for start in range(0, len(keys), MOST_FORGOTTEN):
+        for start in range(0, len(keys), MOST_DELETED):
             try:
-                self._transact(job.id, unchanged, _ended_still(job), deletes=keys[start : start + MOST_FORGOTTEN])
+                self._transact(job.id, UNCHANGED, _ended_still(job), deletes=keys[start : start + MOST_DELETED])
             except Failed as failed:
                 raise InvalidTransition(failed.job or job, NOT_RETRIED) from None
         return len(keys)

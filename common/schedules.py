@@ -114,6 +114,10 @@ class Schedule:
             return State.PAUSED
         return State.ACTIVE if self.settled else State.ARMING
 
+    def is_expired(self, now: float) -> bool:
+        """TTL deletes late (days), so every read asks this."""
+        return self.expires_at is not None and self.expires_at <= now
+
     def job_id(self, at: float) -> str:
         """The id of the one job that the firing of that time makes. No client's key has a line break, so none meets it."""
         return derived_id(self.owner, f"schedule\n{self.id}\n{ms(at)}")
@@ -145,7 +149,7 @@ class Schedules:
     def get(self, owner: str, schedule_id: str, now: float) -> Schedule | None:
         answer = self._client.get_item(TableName=self._table, Key=_key(owner, schedule_id), ConsistentRead=True)
         found = _schedule(answer["Item"]) if "Item" in answer else None
-        return None if found is None or _is_expired(found, now) else found
+        return None if found is None or found.is_expired(now) else found
 
     def list(
         self, owner: str, now: float, *, limit: int, after: str | None = None
@@ -155,7 +159,7 @@ class Schedules:
         answer = self._client.query(TableName=self._table, Limit=limit, ConsistentRead=True, **_of(owner), **start)
         found = [_schedule(item) for item in answer["Items"]]
         last = answer.get("LastEvaluatedKey")
-        return [each for each in found if not _is_expired(each, now)], _id(last) if last else None
+        return [each for each in found if not each.is_expired(now)], _id(last) if last else None
 
     def count(self, owner: str) -> int:
         """How many can still fire."""
@@ -230,10 +234,6 @@ def _schedule(item: dict[str, Any]) -> Schedule:
     made = order | {"budget": Budget(**order.get("budget", {})), "priority": Priority(order["priority"])}
     times = {name: row[name] / 1000 for name in _TIMES if name in row}
     return Schedule(owner, schedule_id, Kind(row.pop("kind")), order=Order(**made), **(row | times))
-
-
-def _is_expired(schedule: Schedule, now: float) -> bool:
-    return schedule.expires_at is not None and schedule.expires_at <= now
 
 
 def _of(owner: str) -> dict[str, Any]:

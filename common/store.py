@@ -22,7 +22,7 @@ from common.items import job_item, job_key, ms, page_item, step_item
 from common.jobs import LEASE, Failure, Job, Payload, Report, Status, froms
 from common.resuming import Resuming
 from common.steps import Step, wait_id
-from common.writes import RESEND, RESEND_MAX, Failed, held, is_held, standing, told
+from common.writes import MOST_DELETED, RESEND, RESEND_MAX, UNCHANGED, Failed, held, is_held, standing, told
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -217,18 +217,22 @@ class Store(Resuming):
             raise NotFound("No such job.") from None
 
     def forget(self, job: Job) -> None:
-        """Deletes an ended job and every item of it; the job's own item last, so that a crash can be repeated."""
-        for sk in self.sort_keys(job.id):
-            if sk != "job":
-                self._client.delete_item(TableName=self._table, Key=job_key(job.id, sk))
+        """Deletes an ended job and every item of it; the job's own item with the last of them, so that a crash can be repeated.
+
+        Raises InvalidTransition for a job that has not ended (any more). One that is gone already is none.
+        """
+        # What its next attempt would need goes last.
+        names = sorted(set(self.sort_keys(job.id)) - {"job"}, key=lambda sk: sk.startswith(("step#", "input#")))
+        keys = [job_key(job.id, sk) for sk in names]
+        ended = Attr("finished_at").exists()
         try:
-            self._client.delete_item(
-                TableName=self._table,
-                Key=job_key(job.id),
-                **condition(Attr("pk").not_exists() | Attr("finished_at").exists()),
-            )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            raise InvalidTransition(job, "deleted") from None
+            while len(keys) > MOST_DELETED:
+                self._transact(job.id, UNCHANGED, ended, deletes=keys[:MOST_DELETED])
+                keys = keys[MOST_DELETED:]
+            self._transact(job.id, None, ended, deletes=keys)
+        except Failed as failed:
+            if failed.job is not None:
+                raise InvalidTransition(failed.job, "deleted") from None
 
     # -------------------------------------------------------------- what is too large for the job's item
 

@@ -198,6 +198,6 @@ def arguments(of: Task, ctx: Context, value: BaseModel) -> dict[str, Any]:
 def faults_of(error: ValidationError) -> list[Fault]:
     """Pydantic's findings without the values: an input may hold secrets, or what JSON cannot say."""
     return [
-        {"loc": list(found["loc"]), "msg": found["msg"]}
+        {"loc": list(found["loc"]), "msg": found["msg"].removeprefix("Value error, ")}
         for found in error.errors(include_url=False, include_input=False, include_context=False)
     ]

@@ -13,7 +13,7 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.exceptions import ClientError
 
 from common.errors import LeaseLost
-from common.expressions import Update
+from common.expressions import Update, condition
 from common.items import item_job, job_key, ms
 from common.jobs import Job, Report, Status, froms
 from common.queue import MAX_DELAY
@@ -25,8 +25,14 @@ RESEND = 60
 RESEND_MAX = 3600
 #: The sweeper sends what waits for longer than a message can be delayed this much before its time, in seconds.
 AHEAD = 60
+#: Most items that are deleted by one transaction, which has room for a hundred.
+MOST_DELETED = 90
 #: Waits between tries of a write that met another's transaction, in seconds; None after the last.
 CONFLICT_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, None)
+
+
+#: A transaction's hold on a job that it does not change.
+UNCHANGED = Update().copy("version", "version")
 
 
 class Writes(Reads):
@@ -85,22 +91,23 @@ class Writes(Reads):
     def _transact(
         self,
         job_id: str,
-        update: Update,
+        update: Update | None,
         when: ConditionBase,
         *,
         puts: Sequence[dict[str, Any]] = (),
         deletes: Sequence[dict[str, Any]] = (),
     ) -> None:
-        """The job's update, if `when` holds, and other items of the job's, as one: 99 at the most. Raises Failed.
+        """The job's update, or its deletion, if `when` holds, and other items of the job's, as one. Raises Failed.
 
-        `puts` are items, `deletes` are keys.
+        `puts` are items, `deletes` are keys: 99 at the most.
         """
-        arguments: Any = update.arguments(Attr("pk").exists() & when) | {
+        guard = Attr("pk").exists() & when
+        arguments = (condition(guard) if update is None else update.arguments(guard)) | {
             "TableName": self._table,
             "Key": job_key(job_id),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        items: Any = [{"Update": arguments}]
+        items: Any = [{"Delete" if update is None else "Update": arguments}]
         items += [{"Put": {"TableName": self._table, "Item": item}} for item in puts]
         items += [{"Delete": {"TableName": self._table, "Key": key}} for key in deletes]
         # The same for each try: one whose answer was lost must not fail on its own effect.

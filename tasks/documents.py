@@ -45,7 +45,7 @@ class Outcome:
     error: Exception | None = None
 
 
-@task(timeout_seconds=840)
+@task(timeout_seconds=2 * 3_600)
 async def analyze_documents(ctx: Context, input: Batch) -> dict[str, Any]:
     """For each stored document: title, words, language, key phrases, a summary, and the answers to the questions.
 
@@ -94,14 +94,12 @@ class Desk:
         return Outcome(result, error)
 
     async def _once(self, number: int, document_id: str, result: dict[str, Any]) -> dict[str, Any]:
-        """What a language model is paid for is a step; what the libraries find is found again sooner than written down."""
+        """A step: what was found, and paid for, is not looked for again when the job goes on elsewhere."""
 
         async def analysed(document_id: str, _: list[str]) -> dict[str, Any]:
             await alone(self._analyse(document_id, result))
             return result
 
-        if not self._fluent:
-            return await analysed(document_id, self._questions)
         found: dict[str, Any] = await self._ctx.step(
             "document", analysed, document_id, self._questions, key=str(number)
         )

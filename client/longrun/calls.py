@@ -17,7 +17,7 @@ from longrun.results import result_of
 from longrun.schedules import ScheduleCalls
 from longrun.seen import Log
 from longrun.service import Service, encoded, quoted, segment
-from longrun.steps import Give, Items, Steps
+from longrun.steps import Items, Steps, paged
 from longrun.uploads import JSON, LARGE, upload
 from longrun.waiting import Clock, wait
 from longrun.webhooks import WebhookCalls
@@ -189,13 +189,9 @@ class Calls(DurableCalls, WebhookCalls, ScheduleCalls):
 
     def jobs(self, *, status: str | None = None, task: str | None = None, page_size: int = 100) -> Items[Job]:
         """Every job, newest first, asked for page by page as the iteration goes on."""
-        cursor: str | None = None
-        while True:
-            page = yield from self.list(status=status, task=task, limit=page_size, cursor=cursor)
-            for job in page.jobs:
-                yield Give(job)
-            if not (cursor := page.next_cursor):
-                return
+        return paged(
+            lambda cursor: self.list(status=status, task=task, limit=page_size, cursor=cursor), lambda page: page.jobs
+        )
 
     def cancel(self, job_id: str) -> Steps[Job]:
         """Ask the job to stop; asking twice is harmless. Raises NotFound, and Conflict when it has ended already."""
@@ -243,13 +239,7 @@ class Calls(DurableCalls, WebhookCalls, ScheduleCalls):
 
     def documents(self, *, page_size: int = 100) -> Items[Document]:
         """Every stored document, asked for page by page as the iteration goes on."""
-        cursor: str | None = None
-        while True:
-            page = yield from self.list_documents(limit=page_size, cursor=cursor)
-            for document in page.documents:
-                yield Give(document)
-            if not (cursor := page.next_cursor):
-                return
+        return paged(lambda cursor: self.list_documents(limit=page_size, cursor=cursor), lambda page: page.documents)
 
     def delete_document(self, document_id: str) -> Steps[None]:
         """Forget a document. Raises NotFound."""

@@ -7,10 +7,22 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from longrun import __version__, cli_documents, cli_durable, cli_events, cli_jobs, cli_schedules, cli_webhooks
+from longrun import (
+    __version__,
+    cli_documents,
+    cli_durable,
+    cli_events,
+    cli_jobs,
+    cli_ops_config,
+    cli_ops_cost,
+    cli_ops_dlq,
+    cli_ops_doctor,
+    cli_schedules,
+    cli_webhooks,
+)
 from longrun.cli_errors import MEANINGS, ExitCode, Failure, failure
 from longrun.cli_output import Output
-from longrun.cli_session import Session, session
+from longrun.cli_session import Session, default_url, session
 from longrun.client import DEFAULT_URL, Client
 from longrun.errors import LongrunError
 
@@ -57,14 +69,21 @@ app = typer.Typer(
 @app.callback()
 def root(
     ctx: typer.Context,
-    url: Annotated[str, typer.Option(envvar="LONGRUN_URL", help="Where the service is.")] = DEFAULT_URL,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LONGRUN_URL",
+            help=f"Where the service is; else the deployment of `longrun config use`, or {DEFAULT_URL}.",
+        ),
+    ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="LONGRUN_API_KEY", help="Your key; better set in the environment.")
     ] = None,
     machine: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, errors as JSON.")] = False,
 ) -> None:
     """Run jobs for AI agents, and follow them."""
-    client = Client(url, api_key)
+    # `config` mends a choice that cannot be read, so it goes without.
+    client = Client(url or (DEFAULT_URL if ctx.invoked_subcommand == "config" else default_url()), api_key)
     ctx.call_on_close(client.close)
     ctx.obj = Session(client, Output.standard(machine=machine))
 
@@ -86,6 +105,10 @@ app.command()(cli_jobs.delete)
 app.add_typer(cli_documents.documents, name="documents")
 app.add_typer(cli_webhooks.webhooks, name="webhooks")
 app.add_typer(cli_schedules.schedules, name="schedule")
+app.add_typer(cli_ops_config.settings, name="config")
+app.add_typer(cli_ops_dlq.letters, name="dlq")
+app.command()(cli_ops_doctor.doctor)
+app.command()(cli_ops_cost.cost)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from longrun.deployment import AwsProblem, NotPermitted
 from longrun.errors import (
     ApiProblem,
     ChannelUnavailable,
@@ -57,6 +58,8 @@ EXIT_CODES: tuple[tuple[type[LongrunError], ExitCode], ...] = (
     (UnexpectedAnswer, ExitCode.UNAVAILABLE),
     (ChannelUnavailable, ExitCode.UNAVAILABLE),
     (TransferFailed, ExitCode.UNAVAILABLE),
+    (NotPermitted, ExitCode.DENIED),
+    (AwsProblem, ExitCode.UNAVAILABLE),
 )
 
 

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import typer
 
+from longrun import config
 from longrun.cli_output import Output
-from longrun.client import Client
+from longrun.client import DEFAULT_URL, Client
 
 
 class Session(NamedTuple):
@@ -19,3 +20,9 @@ def session(ctx: typer.Context) -> Session:
     """The session of this command."""
     found: Session = ctx.find_root().obj
     return found
+
+
+def default_url() -> str:
+    """Where the chosen deployment answers, or a laptop's stack. Raises InvalidInput for a choice that cannot be read."""
+    place = config.chosen()
+    return DEFAULT_URL if place is None else place.outputs.get("ApiUrl", DEFAULT_URL)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from longrun.models import Job, JobError, Status, Value
 from longrun.service import Answer, Service, encoded, segment
-from longrun.steps import Give, Items, Steps
+from longrun.steps import Items, Steps, paged
 from longrun.uploads import JSON
 
 
@@ -97,10 +97,6 @@ class DurableCalls:
 
     def children(self, job_id: str, *, page_size: int = 100) -> Items[Child]:
         """Every job that the job's steps have begun, in their order, asked for page by page. Raises NotFound."""
-        cursor: int | str | None = None
-        while True:
-            page = yield from self.list_children(job_id, limit=page_size, cursor=cursor)
-            for child in page.children:
-                yield Give(child)
-            if not (cursor := page.next_cursor):
-                return
+        return paged(
+            lambda cursor: self.list_children(job_id, limit=page_size, cursor=cursor), lambda page: page.children
+        )

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from longrun.models import Value
 from longrun.service import Service, encoded, quoted, segment
-from longrun.steps import Give, Items, Steps
+from longrun.steps import Items, Steps, paged
 from longrun.uploads import JSON
 
 
@@ -106,16 +106,7 @@ class ScheduleCalls:
 
     def schedules(self, *, page_size: int = 100) -> Items[Schedule]:
         """Every schedule, asked for page by page as the iteration goes on."""
-        cursor: str | None = None
-        while True:
-            params = {"limit": page_size, "cursor": cursor}
-            page = (yield from self.service.ask(self.service.request("GET", "/schedules", params=params))).parse(
-                SchedulePage
-            )
-            for schedule in page.schedules:
-                yield Give(schedule)
-            if not (cursor := page.next_cursor):
-                return
+        return paged(lambda cursor: self._page(page_size, cursor), lambda page: page.schedules)
 
     def pause_schedule(self, schedule_id: str) -> Steps[Schedule]:
         """Have it submit nothing until it is resumed. Raises NotFound, and Conflict for one that has had its time."""
@@ -128,6 +119,10 @@ class ScheduleCalls:
     def delete_schedule(self, schedule_id: str) -> Steps[None]:
         """Forget it; the jobs that it has submitted stay. Raises NotFound."""
         return self.service.delete(_path(schedule_id))
+
+    def _page(self, limit: int, cursor: str | None) -> Steps[SchedulePage]:
+        request = self.service.request("GET", "/schedules", params={"limit": limit, "cursor": cursor})
+        return (yield from self.service.ask(request)).parse(SchedulePage)
 
     def _turn(self, schedule_id: str, how: str) -> Steps[Schedule]:
         request = self.service.request("POST", f"{_path(schedule_id)}/{how}", harmless_twice=True)

@@ -2,9 +2,9 @@
 value; it knows nothing of threads or event loops, so that one text serves the blocking and the async client.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import httpx
 
@@ -116,6 +116,27 @@ def send(request: Send) -> Steps[Outcome]:
     """Send once, and return whatever came of it."""
     outcome: Outcome = yield request
     return outcome
+
+
+class Page(Protocol):
+    """Some of many items, and where the next ones begin; `None` at the end."""
+
+    @property
+    def next_cursor(self) -> int | str | None: ...
+
+
+P = TypeVar("P", bound=Page)
+
+
+def paged(page_after: Callable[[Any], Steps[P]], items: Callable[[P], Iterable[T]]) -> Items[T]:
+    """Every item, page by page as the iteration goes on; `page_after` asks for the page after a cursor, `None` at first."""
+    cursor: Any = None
+    while True:
+        page = yield from page_after(cursor)
+        for item in items(page):
+            yield Give(item)
+        if not (cursor := page.next_cursor):
+            return
 
 
 def advance(steps: Generator[S, Any, T], outcome: object = None) -> S | Done[T]:

@@ -6,7 +6,7 @@ from pydantic import AwareDatetime, Field
 
 from longrun.models import Value
 from longrun.service import Service, encoded, segment
-from longrun.steps import Give, Items, Steps
+from longrun.steps import Items, Steps, paged
 from longrun.uploads import JSON
 
 
@@ -94,7 +94,7 @@ class WebhookCalls:
 
     def remove_webhook(self) -> Steps[None]:
         """Tell nobody. The secret stays: it signs what goes to the callback addresses of jobs."""
-        yield from self.service.ask(self.service.request("DELETE", "/webhook"))
+        return self.service.delete("/webhook")
 
     def rotate_webhook_secret(self, overlap_seconds: int | None = None) -> Steps[Endpoint]:
         """Make a new secret (or the first) and return it, as it is not shown again.
@@ -113,15 +113,7 @@ class WebhookCalls:
 
     def undelivered(self, *, page_size: int = 100) -> Items[Delivery]:
         """Every webhook that was given up, the latest first, asked for page by page as the iteration goes on."""
-        cursor: str | None = None
-        while True:
-            params = {"limit": page_size, "cursor": cursor}
-            request = self.service.request("GET", "/webhook/undelivered", params=params)
-            page = (yield from self.service.ask(request)).parse(DeliveryPage)
-            for delivery in page.deliveries:
-                yield Give(delivery)
-            if not (cursor := page.next_cursor):
-                return
+        return paged(lambda cursor: self._undelivered(page_size, cursor), lambda page: page.deliveries)
 
     def redeliver(self, job_id: str, delivery_id: str) -> Steps[Delivery]:
         """Have a webhook tried again from the start, whatever became of it, with the same id and body.
@@ -132,6 +124,10 @@ class WebhookCalls:
         # Asked twice, the receiver may be told twice, as it may be anyway.
         request = self.service.request("POST", path, harmless_twice=True)
         return (yield from self.service.ask(request)).parse(Delivery)
+
+    def _undelivered(self, limit: int, cursor: str | None) -> Steps[DeliveryPage]:
+        request = self.service.request("GET", "/webhook/undelivered", params={"limit": limit, "cursor": cursor})
+        return (yield from self.service.ask(request)).parse(DeliveryPage)
 
     def _change(self, method: str, path: str, body: dict[str, Any]) -> Steps[Endpoint]:
         # Rotated twice, a secret that nobody has seen signs along until it ends with the old one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 
 import tasks  # noqa: F401  # registers them: unknown tasks and bad inputs are refused at submission
 from common.addresses import Resolver, look_up
@@ -60,16 +60,20 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status, has_begun = time.perf_counter(), 500, False
 
         async def watched(message: Any) -> None:
-            nonlocal status
+            nonlocal status, has_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, has_begun = message["status"], True
             await send(message)
 
         try:
             await self._app(scope, receive, watched)
+        except Exception as error:  # here: the server would write its message into the log, an input perhaps
+            if has_begun:  # a stream that broke: there is nothing more to say
+                raise
+            await problems.unforeseen(Request(scope), error)(scope, receive, watched)
         finally:
             logger.info(
                 "request",

@@ -178,12 +178,16 @@ def find(services: Services, owner: str, job_id: str, *, consistent: bool = Fals
 async def wait_for(
     services: Services, job: Job, seconds: float, enough: Callable[[Job], bool] = lambda _: False
 ) -> Job:
-    """Looks at ever longer intervals until the job has ended, or is `enough`, or the time is up."""
+    """Looks at ever longer intervals until the job has ended, or is `enough`, or the time is up.
+
+    The table is read outside of the event loop: on a laptop, whoever waits must not hold up the others.
+    """
     until, pause = services.clock() + seconds, 0.2
     while not job.status.is_final and not enough(job) and (left := until - services.clock()) > 0:
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 1.5, 2)
-        job = services.store.get(job.id, services.clock()) or job
+        seen = await asyncio.to_thread(services.store.get, job.id, services.clock())
+        job = seen or job
     return job
 
 

@@ -13,7 +13,7 @@ from starlette.routing import Match
 
 from common import errors
 from common.errors import Fault, LongrunError, MethodNotAllowed, NotFound, Refused, Unavailable
-from common.telemetry import logger
+from common.telemetry import logger, reason
 from functions.api.body import dump
 
 #: The nearest class in an error's ancestry decides.
@@ -73,7 +73,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_routing)
     app.add_exception_handler(ClientError, _of_aws)
     app.add_exception_handler(BotoCoreError, _of_aws)
-    app.add_exception_handler(Exception, _unforeseen)
 
 
 def _kind(error: LongrunError) -> type[LongrunError]:
@@ -106,11 +105,11 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _of_aws(request: Request, error: Exception) -> Response:
-    logger.error("aws call failed", error=type(error).__name__, reason=str(error))
+    logger.error("aws call failed", error=type(error).__name__, reason=reason(error))
     return answer(Unavailable("The service cannot reach its storage; try again."), request)
 
 
-async def _unforeseen(request: Request, error: Exception) -> Response:
+def unforeseen(request: Request, error: Exception) -> Response:
     logger.error("unforeseen", exc_info=error)
     content = {
         "type": "about:blank",

@@ -122,7 +122,7 @@ def pause(services: Services, owner: str, schedule_id: str, *, paused: bool) -> 
 def remove(services: Services, owner: str, schedule_id: str) -> None:
     """Forgets it; from now on it makes no jobs. Raises NotFound."""
     gone = services.schedules.remove(owner, schedule_id) if is_id(schedule_id) else None
-    if gone is None:
+    if gone is None or gone.is_expired(services.clock()):
         raise NotFound("No such schedule.")
     try:
         services.scheduler.remove(gone.id, gone.token)

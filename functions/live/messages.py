@@ -12,7 +12,7 @@ from common.errors import BadRequest, Conflict, LongrunError, NotFound, Unavaila
 from common.jobs import is_id
 from common.live import Closed
 from common.sockets import Gone, Message, Undeliverable, say
-from common.telemetry import logger
+from common.telemetry import logger, reason
 from common.wiring import Services
 from functions.live.subscribing import subscribe
 
@@ -64,7 +64,7 @@ def _do(services: Services, connection_id: str, text: str | None, has_time: Call
     except LongrunError as error:
         return _problem(wish, error)
     except (ClientError, BotoCoreError) as error:
-        logger.error("aws call failed", error=type(error).__name__, reason=str(error))
+        logger.error("aws call failed", error=type(error).__name__, reason=reason(error))
         return _problem(wish, Unavailable("The service cannot reach its storage; try again."))
     return None
 

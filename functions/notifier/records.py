@@ -80,7 +80,7 @@ def _job_id(record: dict[str, Any]) -> str:
 
 def _hand_over(services: Services, job_id: str, error: Exception) -> bool:
     """Whether somebody will look at the job again, or nobody can."""
-    logger.error("record failed", job_id=job_id, error=type(error).__name__, reason=str(error)[:200])
+    logger.error("record failed", job_id=job_id, error=type(error).__name__, exc_info=error)
     if not is_id(job_id):
         return True
     try:

@@ -76,7 +76,9 @@ def show(sums: Sums, seeds: range) -> Table:
     table.add_row("runs", f"{sums.runs:,}, seeds {seeds[0]} to {seeds[-1]}")
     table.add_row("jobs", f"{sums.jobs:,}: " + ", ".join(f"{n:,} {name}" for name, n in sums.endings.most_common()))
     table.add_row("calls of AWS", f"{sums.calls:,}, in {sums.hours:,.0f} hours on the virtual clock")
-    table.add_row("faults", f"{sums.faults.total():,}: " + ", ".join(f"{n:,} {f}" for f, n in sums.faults.most_common()))
+    table.add_row(
+        "faults", f"{sums.faults.total():,}: " + ", ".join(f"{n:,} {f}" for f, n in sums.faults.most_common())
+    )
     named = ("every job ends", "one ending", "the result is the winner's", "a finished step is not run again")
     for title in (*named, *(name for name in sums.violations if name not in named)):
         table.add_row(title, f"{sums.violations[title]:,} violations")
@@ -92,7 +94,7 @@ def main() -> int:
     try:
         sums = campaign(given.jobs, given.seed, given.side_by_side)
     except RunFailed as failed:
-        print(failed, file=sys.stderr)
+        Console(stderr=True).print(str(failed), markup=False)
         return 2
     Console().print(show(sums, range(given.seed, given.seed + sums.runs)))
     return 1 if sums.violations else 0

@@ -14,6 +14,7 @@ from tests.faults.invariants import Accepted, Ledger
 from tests.faults.lambdas import Function, InvocationFailed, http_event
 from tests.faults.virtual import World
 
+
 @dataclass(frozen=True)
 class Plan:
     """What one client will do. Times are seconds after the start, or after it was accepted."""
@@ -106,11 +107,13 @@ class Client:
         result = self._surely("GET", f"/jobs/{self.job_id}/result")
         events, after = [], 0
         while True:
-            page = self._surely("GET", f"/jobs/{self.job_id}/events", after=after, limit=1000).body
-            events += page["events"]
-            if not page["events"]:
+            page = self._surely("GET", f"/jobs/{self.job_id}/events", after=after, limit=1000)
+            if page.status == 404 and self._ledger.may_have_expired(self.job_id):
+                return
+            events += page.body["events"]
+            if not page.body["events"]:
                 break
-            after = page["events"][-1]["seq"]
+            after = events[-1]["seq"]
         self._ledger.shown_at_the_end(self.job_id, seen, result.body if result.status == 200 else None, events)
         stranger = self._surely("GET", f"/jobs/{self.job_id}", key=self._stranger)
         self._ledger.expect(
@@ -138,7 +141,7 @@ class Client:
     def _submit(self) -> None:
         body = {"task": self.plan.task, "input": self.plan.input, **self.plan.options}
         key = f"key-{self.plan.number}" if self.plan.has_key else None
-        answers = []
+        answers = list[Answer]()
         while not answers or answers[-1].status not in (200, 202):
             answers.append(self._ask("POST", "/jobs", body, idempotency_key=key))
             self._ledger.expect(
@@ -172,7 +175,9 @@ class Client:
         **query: Any,
     ) -> Answer:
         """Asks until there is an answer that is not a 5xx."""
-        while (answer := self._ask(method, path, body, key=key, idempotency_key=idempotency_key, **query)).status >= 500:
+        while (
+            answer := self._ask(method, path, body, key=key, idempotency_key=idempotency_key, **query)
+        ).status >= 500:
             self._world.sleep(self._world.random.uniform(1, 20))
         return answer
 

@@ -82,12 +82,14 @@ LOSSY = Rates(
     unanswered=0.15,
     receiver=0.3,
 )
+#: Lambda forgets what functions answered, and queues what they have given: everything is seen again and again.
+FORGETFUL = Rates(twice=0.3, unanswered=0.4)
 #: The table does what it is told, and its answers do not come through, for longer than one call is tried.
 UNHEARD = Rates(lost=0.4)
 #: Sandboxes stand still for so long that others take their jobs over, and go on.
 FROZEN = Rates(frozen=0.03, thaws=(60, 300))
 #: Workers are killed, and nothing else fails: so it can be told how long a job may stand still.
-DEADLY = Rates(killed=0.02, victims="worker")
+DEADLY = Rates(killed=0.06, victims="worker")
 #: Everything at once.
 ROUGH = Rates(
     throttled=0.01,
@@ -125,7 +127,8 @@ class Cloud:
     _made: dict[str, Any] = field(default_factory=dict)
 
     def install(self) -> None:
-        real, cloud = Endpoint._do_get_response, self
+        endpoint: Any = Endpoint
+        real, cloud = endpoint._do_get_response, self
 
         def respond(self: Any, request: Any, model: Any, context: Any) -> Any:
             service = model.service_model.service_name
@@ -135,13 +138,15 @@ class Cloud:
                     return cloud._of_queue(model.name, json.loads(request.body))
                 if service != "dynamodb":
                     return real(self, request, model, context)
-                return cloud._of_table(model.name, json.loads(request.body), lambda: real(self, request, model, context))
+                return cloud._of_table(
+                    model.name, json.loads(request.body), lambda: real(self, request, model, context)
+                )
 
             if cloud.world.threads:
                 return cloud._call(service, model.name, request.url, effect)
             return real(self, request, model, context)
 
-        Endpoint._do_get_response = respond
+        endpoint._do_get_response = respond
 
     def strikes(self, fault: str, chance: float | None = None) -> bool:
         """Whether that fault happens now; counted if it does."""

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from common.jobs import TRANSITIONS, Status
-from common.store import LEASE
+from common.jobs import LEASE, TRANSITIONS, Status
 from common.views import rfc3339
 from tests.faults import table
 from tests.faults.queues import QueueModel
 from tests.faults.receiver import Receiver, ids
-from tests.faults.virtual import START, Process, World
+from tests.faults.virtual import Process, World
 from tests.faults.workload import Journal, result_of
 
 if TYPE_CHECKING:
@@ -153,7 +152,9 @@ class Ledger:
     def shown(self, job_id: str, view: dict[str, Any]) -> None:
         """Once its end was shown, a job looks the same for ever."""
         if view["finished_at"] is None:
-            self.expect(job_id not in self._views, "an ending stays", job_id, f"shown as {view['status']} after its end")
+            self.expect(
+                job_id not in self._views, "an ending stays", job_id, f"shown as {view['status']} after its end"
+            )
             return
         first = self._views.setdefault(job_id, view)
         changed = [name for name in view if view[name] != first[name]]
@@ -203,7 +204,9 @@ class Ledger:
 
     def _check_ending(self, job_id: str, row: table.Row) -> None:
         endings = len(self._seen[job_id].endings)
-        self.expect(endings > 0, "every job ends", job_id, f"{row['task']} is {row['status']}, attempt {row['attempt']}")
+        self.expect(
+            endings > 0, "every job ends", job_id, f"{row['task']} is {row['status']}, attempt {row['attempt']}"
+        )
         self.expect(endings < 2, "one ending", job_id, f"{endings} endings")
         error = row.get("error", {})
         if job_id in self.journal.poisoned and row["status"] != Status.CANCELLED:
@@ -252,7 +255,9 @@ class Ledger:
         for (job, name), passed in self.journal.passed.items():
             if job == job_id:
                 again = [number for number in self.journal.begun[job, name] if number > min(passed)]
-                self.expect(not again, "a finished step is not run again", job_id, f"{name} began {len(again)} times more")
+                self.expect(
+                    not again, "a finished step is not run again", job_id, f"{name} began {len(again)} times more"
+                )
 
     def _check_log(self, job_id: str, row: table.Row) -> None:
         """Numbers without a gap; of the winner every line once; after a claim no line of who had the job before."""

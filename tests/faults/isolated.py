@@ -15,7 +15,7 @@ from typing import Any
 from tests.faults.mutants import Mutant
 
 #: How long a run may take before it is taken for hanging, in real seconds.
-PATIENCE = 120
+PATIENCE = 900
 
 
 class RunFailed(Exception):

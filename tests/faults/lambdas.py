@@ -108,7 +108,7 @@ def failed_items(answer: Any, ids: Sequence[str]) -> set[str]:
         return set()
     failures = answer.get("batchItemFailures") or []
     named = [failure.get("itemIdentifier") if isinstance(failure, Mapping) else None for failure in failures]
-    return set(ids) if any(name not in ids for name in named) else set(named)
+    return set(ids) if any(name not in ids for name in named) else {str(name) for name in named}
 
 
 @dataclass
@@ -224,10 +224,10 @@ class StreamMapping:
                 world.sleep(pause)
 
     def _take(self) -> None:
-        for record in table.stream_from(self.read):
+        for seen in table.stream_from(self.read):
             self.read += 1
-            record["dynamodb"].pop("ApproximateCreationDateTime", None)
-            record = _example("notifier") | record
+            seen["dynamodb"].pop("ApproximateCreationDateTime", None)
+            record = _example("notifier") | seen
             if any(matches(pattern, record) for pattern in self.filters):
                 self.waiting.append(record)
 

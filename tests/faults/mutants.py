@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from tests.faults.cloud import DEADLY, FROZEN, LOSSY, ROUGH, UNHEARD, Rates
+from tests.faults.cloud import DEADLY, FORGETFUL, FROZEN, LOSSY, ROUGH, UNHEARD, Rates
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Mutant:
     new: str
     rates: Rates = ROUGH
     tasks: tuple[str, ...] = ("plain", "stepped", "parent")
+    jobs: int = 8
 
     def apply(self) -> None:
         """For good. Raises ValueError if the code does not have that text just once."""
@@ -32,7 +33,9 @@ class Mutant:
         if source.count(self.old) != 1:
             raise ValueError(f"{self.name} has the text of {self.title!r} {source.count(self.old)} times: {self.old}")
         changed: dict[str, Any] = {}
-        code = compile(source.replace(self.old, self.new), inspect.getsourcefile(function) or "", "exec", flags=_ANNOTATIONS)
+        code = compile(
+            source.replace(self.old, self.new), inspect.getsourcefile(function) or "", "exec", flags=_ANNOTATIONS
+        )
         exec(code, function.__globals__, changed)
         # Whoever has imported the function has the changed one, too.
         function.__code__ = changed[function.__name__].__code__
@@ -51,7 +54,9 @@ MUTANTS = (
         FROZEN,
         ("plain", "stepped"),
     ),
-    Mutant("no lease check", "common.store", "Store.claim", '& Attr("lease_until").lte(ms(now))', "", LOSSY, ("plain",)),
+    Mutant(
+        "no lease check", "common.store", "Store.claim", '& Attr("lease_until").lte(ms(now))', "", LOSSY, ("plain",)
+    ),
     Mutant("unconditional put", "common.store", "Store.put", "**condition(free),", "", LOSSY, ("plain",)),
     Mutant(
         "random id",
@@ -106,7 +111,7 @@ MUTANTS = (
         "message_id",
         'told = f"',
         'told = f"{__import__("secrets").token_hex(4)} ',
-        LOSSY,
+        FORGETFUL,
         ("plain",),
     ),
     Mutant(
@@ -117,6 +122,7 @@ MUTANTS = (
         "at_once: Future[None] = Future()\n    at_once.set_result(None)\n    return step, at_once",
         DEADLY,
         ("stepped",),
+        jobs=16,
     ),
     Mutant(
         "what the notifier cannot do is forgotten",
@@ -126,6 +132,7 @@ MUTANTS = (
         "if False:",
         UNHEARD,
         ("plain",),
+        jobs=16,
     ),
     Mutant(
         "every answer of a receiver will do",
@@ -137,7 +144,13 @@ MUTANTS = (
         ("plain",),
     ),
     Mutant(
-        "what has expired is shown", "common.jobs", "Job.is_expired", "self.expires_at <= now", "False", LOSSY, ("plain",)
+        "what has expired is shown",
+        "common.jobs",
+        "Job.is_expired",
+        "self.expires_at <= now",
+        "False",
+        LOSSY,
+        ("plain",),
     ),
     Mutant("anybody may look", "functions.api.jobs", "find", " and job.owner == owner", "", LOSSY, ("plain",)),
     Mutant(

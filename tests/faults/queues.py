@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.faults.virtual import Thread, World
 
+
 @dataclass(eq=False)
 class Stored:
     id: str
@@ -50,7 +51,7 @@ class QueueModel:
 
     def receive(self, most: int = 10) -> list[Stored]:
         """What Lambda's poller takes, in any order. A message that was received too often goes to the dead letters."""
-        now, taken = self.world.now, []
+        now, taken = self.world.now, list[Stored]()
         visible = [each for each in self.messages if each.visible_at <= now]
         self.world.random.shuffle(visible)
         for message in visible:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.serialize import JSONSerializer
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.table import Table
@@ -100,7 +100,7 @@ def quicken() -> None:
         return self._serialized_result_to_response(answer, result, None, result)
 
     Table.__deepcopy__ = copied  # type: ignore[attr-defined]
-    JSONSerializer._serialize_result = serialized  # type: ignore[method-assign]
+    JSONSerializer._serialize_result = serialized  # type: ignore[method-assign,assignment]
 
 
 def _key(item: dict[str, Any]) -> Key:

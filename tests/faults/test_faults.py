@@ -20,9 +20,7 @@ SEEDS = (1, 2, 3)
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("scenario", dict.fromkeys(SCENARIOS), ids=lambda scenario: scenario.name)
-def test_whatever_fails_every_invariant_holds(
-    scenario: Scenario, seed: int, record_property: Any
-) -> None:
+def test_whatever_fails_every_invariant_holds(scenario: Scenario, seed: int, record_property: Any) -> None:
     report: Report = run(Order(replace(scenario, jobs=16), seed))
     record_property("run", f"{scenario.name:<12} {report.jobs} jobs, {report.calls} calls, {report.faults}")
     assert not report.violations
@@ -44,7 +42,9 @@ def test_another_seed_gives_another_run() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.title.replace(" ", "-"))
 def test_a_mistake_is_found(mutant: Mutant, record_property: Any) -> None:
-    scenario = Scenario(mutant.title, mutant.rates, 8, HOUR, 4 * HOUR, tuple((task, 1) for task in mutant.tasks))
+    scenario = Scenario(
+        mutant.title, mutant.rates, mutant.jobs, HOUR, 4 * HOUR, tuple((task, 1) for task in mutant.tasks)
+    )
     for seed in SEEDS:
         report: Report = run(Order(scenario, seed, mutant))
         if report.violations:

@@ -197,7 +197,7 @@ class Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._world.now
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         future = _in_thread(self._world, lambda: func(*args))
         return asyncio.wrap_future(future, loop=self)
 
@@ -359,13 +359,13 @@ class Threading:
     def Thread(self, *, target: Callable[[], Any], **_: Any) -> Thread:  # noqa: N802
         return Thread(self._world, self._world.current.process, target)
 
-    def Lock(self) -> Lock:  # noqa: N802
+    def Lock(self) -> Any:  # noqa: N802
         return Lock(self._world, again=False)
 
-    def RLock(self) -> Lock:  # noqa: N802
+    def RLock(self) -> Any:  # noqa: N802
         return Lock(self._world, again=True)
 
-    def Condition(self, lock: Lock | None = None) -> Condition:  # noqa: N802
+    def Condition(self, lock: Any = None) -> Condition:  # noqa: N802
         return Condition(self._world, lock)
 
     def get_ident(self) -> int:
@@ -418,7 +418,7 @@ def take_over(world: World, threaded: Iterable[Any], pooled: Iterable[Any]) -> N
     real_sleep = time.sleep
     chance = random.Random(world.random.random())
 
-    def sleep(seconds: float) -> None:
+    def sleep(seconds: Any) -> None:
         if _thread.get_ident() in world.threads:
             world.sleep(seconds)
         else:

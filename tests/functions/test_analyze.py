@@ -10,11 +10,13 @@ import pytest
 
 from common.documents import Documents
 from common.jobs import Status
-from common.tasks import Context
+from common.tasks import REGISTRY, Context
 from common.wiring import Services
 from tasks.documents import Batch, analyze_documents
-from tests.conftest import Api
-from tests.functions.conftest import Run
+from tasks.kit.analysis import Analysis, analyse
+from tasks.kit.reading import Text
+from tests.conftest import Api, Clock
+from tests.functions.conftest import FAST, Run
 from tests.functions.scripted import given, result, store, use
 from tests.functions.test_worker import ask_to_cancel
 from tests.model_server import Calls, Fails, Hangs, ModelServer, Request, Step
@@ -76,6 +78,34 @@ def test_each_document_is_analysed(run: Run, services: Services) -> None:
     assert "answers" not in rain
     assert job.progress is not None
     assert (job.progress.current, job.progress.total, job.progress.message) == (3, 3, "3 analysed, 0 failed")
+
+
+def test_a_batch_may_take_longer_than_an_invocation(
+    services: Services, make_job: Any, make_worker: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"report-{n}" for n in range(9)]
+    for name in names:
+        store(services, name, f"{RAIN} This is {name}.")
+    analysed: list[str] = []
+
+    def slowly(text: Text) -> Analysis:
+        analysed.append(text.text)
+        clock.advance(280)
+        return analyse(text)
+
+    monkeypatch.setattr("tasks.documents.analyse", slowly)
+    monkeypatch.setattr("tasks.documents.AT_A_TIME", 1)
+    limit = next(task for task in REGISTRY if task.function is analyze_documents).timeout_seconds
+    job = make_job(task="analyze_documents", input=given(document_ids=names), timeout_seconds=limit)
+    services.queues.send(job)
+    worker = make_worker(pace=FAST)
+    for _ in range(3):
+        worker()
+    ended = services.store.get(job.id, clock(), consistent=True)
+    assert ended is not None
+    assert (ended.status, ended.attempt, ended.continuations) == (Status.COMPLETED, 1, 2)
+    assert [each["document_id"] for each in result(services, ended)["results"]] == names
+    assert len(analysed) == len(set(analysed)) == 9, "none of them twice"
 
 
 def test_what_cannot_be_read_is_reported_and_the_others_are_kept(run: Run, services: Services) -> None:

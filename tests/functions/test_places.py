@@ -12,10 +12,11 @@ import pytest
 from pydantic import BaseModel
 
 from common.errors import LeaseLost
-from common.jobs import LEASE, Job, Priority, Status
+from common.jobs import LEASE, Job, Priority, Report, Status, Wait, WaitKind
 from common.limits import OwnerLimits
 from common.queue import Reminder
 from common.slots import FULL_FOR, Pool, Slot, Slots, owner_pool, task_pool
+from common.steps import wait_id
 from common.tasks import Registry, TaskDefinitionError, _defined, task
 from common.wiring import Services
 from common.wiring import services as wire
@@ -221,6 +222,24 @@ def test_a_job_without_a_place_is_sent_anew_and_not_claimed(
     assert json.loads(sent["MessageBody"]) == {"job": job.id, "owner": "acme", "task": "narrow", "bounces": 1}
 
 
+def test_a_place_is_given_back_if_the_next_one_cannot_be_asked_for(
+    services: Services, make_job: Any, make_worker: Any, narrow: Registry, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a table that does not answer for a moment would hold the owner's other jobs up for a lease."""
+    used = limited(services, clock, owner_running=2)
+    take = used.slots.take
+
+    def taking(pool: Pool, *given: Any) -> Slot | None:
+        if pool.name.startswith("task#"):
+            raise ConnectionError("the table is away")
+        return take(pool, *given)
+
+    monkeypatch.setattr(used.slots, "take", taking)
+    services.queues.send(make_job(task="narrow"))
+    assert len(make_worker(services=used, registry=narrow)()) == 1, "it comes back"
+    assert leases(services, "owner#acme") == 0
+
+
 def test_the_sweeper_makes_no_copies_of_a_message_that_is_away(
     services: Services, make_job: Any, make_worker: Any, narrow: Registry, clock: Clock, sweep: Callable[[], int]
 ) -> None:
@@ -234,6 +253,24 @@ def test_the_sweeper_makes_no_copies_of_a_message_that_is_away(
     assert sweep() == 0
     clock.advance(1)
     assert sweep() == 1  # unless it got lost
+
+
+def test_the_sweeper_makes_no_copies_of_the_message_of_a_job_that_has_waited_long_enough(
+    services: Services, make_job: Any, make_worker: Any, narrow: Registry, clock: Clock, sweep: Callable[[], int]
+) -> None:
+    job = services.store.claim(make_job(task="narrow").id, token="first", now=clock())
+    slept = Wait("sleep", WaitKind.SLEEP, clock() + 100)
+    services.store.wait(job, {wait_id("sleep"): slept}, Report(), 0, clock())
+    clock.advance(100)
+    for n in range(2):
+        assert another(services).take(task_pool("narrow", 2), f"t{n}", clock())
+    services.queues.send(job)
+    clock.advance(50)
+    make_worker(registry=narrow)()
+    clock.advance(FIRST_DELAY + RESEND - 1)
+    assert sweep() == 0
+    clock.advance(1)
+    assert sweep() == 1
 
 
 def test_the_delay_grows_and_ends_at_five_minutes() -> None:

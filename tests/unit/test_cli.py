@@ -8,45 +8,25 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from longrun import Client, Event, Job
-from longrun.cli import app, split_globals
+from longrun import Event, Job
+from longrun.cli import split_globals
 from longrun.cli_documents import document_ids
 from longrun.cli_live import View
 from longrun.cli_output import Output
 from longrun.cli_watch import watching
-from tests.unit.test_client_service import Reply, ScriptedService, job_view, problem
+from tests.unit.conftest import Run
+from tests.unit.scripted_service import Reply, ScriptedService, job_view, problem
 
 EVENTS = "GET /jobs/j1/events"
 #: No waiting between tries or polls.
 AT_ONCE = {"Retry-After": "0"}
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with ScriptedService().running() as service:
-        yield service
-
-
-@pytest.fixture
-def run(service: ScriptedService, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `longrun` with these arguments against the scripted service, without its pauses."""
-    monkeypatch.setattr("longrun.cli.Client", partial(Client, sleep=lambda seconds: None))
-
-    def run(*arguments: str, **options: Any) -> Result:
-        runner = CliRunner(env={"LONGRUN_URL": service.url, "LONGRUN_API_KEY": "secret-key"})
-        return runner.invoke(app, list(arguments), catch_exceptions=False, **options)
-
-    return run
 
 
 def event(kind: str, seq: int | None = None, /, **data: Any) -> dict[str, Any]:

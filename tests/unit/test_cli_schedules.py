@@ -7,15 +7,9 @@ from typing import Any
 import pytest
 
 import longrun
-from tests.unit.test_cli import Run, error_of, run, service
-from tests.unit.test_client_service import DROP, Caller, Reply, ScriptedService, problem
-
-__all__ = ["run", "service"]  # pytest's
-
-
-@pytest.fixture(params=["blocking", "async"])
-def call(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
-    return Caller(request.param, service.url)
+from tests.unit.conftest import Run
+from tests.unit.scripted_service import DROP, Caller, Reply, ScriptedService, problem
+from tests.unit.test_cli import error_of
 
 
 def schedule_view(**more: Any) -> dict[str, Any]:

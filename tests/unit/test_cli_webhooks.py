@@ -22,11 +22,10 @@ from longrun.cli_output import Output
 from longrun.cli_webhooks import seconds_of
 from longrun.cli_webhooks_listen import received_text, registered
 from longrun.webhooks_receiver import MAX_BODY, Receiver
-from tests.unit.test_cli import Run, error_of, run, service
-from tests.unit.test_client_service import Reply, ScriptedService, problem
+from tests.unit.conftest import Run
+from tests.unit.scripted_service import Reply, ScriptedService, problem
+from tests.unit.test_cli import error_of
 from tests.unit.test_client_webhooks import SECRET, URL, delivery_view, endpoint_view
-
-__all__ = ["run", "service"]  # pytest's
 
 LISTENER = "http://127.0.0.1:9000/"
 JOB = {"id": "j1", "status": "completed", "result": "the end", "error": None}

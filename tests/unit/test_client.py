@@ -5,7 +5,7 @@ import inspect
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -14,18 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import longrun
 from longrun import AsyncClient, Client, Job, JobFailed, Problem, WaitTimeout
-from tests.unit.test_client_service import Caller, Reply, ScriptedService, job_view, problem
-
-
-@pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with ScriptedService().running() as service:
-        yield service
-
-
-@pytest.fixture(params=["blocking", "async"])
-def call(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
-    return Caller(request.param, service.url)
+from tests.unit.scripted_service import Caller, Reply, ScriptedService, job_view, problem
 
 
 def test_a_submission_carries_what_was_asked_and_who_asks(service: ScriptedService, call: Caller) -> None:

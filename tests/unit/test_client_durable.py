@@ -6,10 +6,7 @@ import pytest
 
 import longrun
 from longrun import Question
-from tests.unit.test_client import call, service
-from tests.unit.test_client_service import DROP, Caller, Reply, ScriptedService, job_view, problem
-
-__all__ = ["call", "service"]  # pytest's
+from tests.unit.scripted_service import DROP, Caller, Reply, ScriptedService, job_view, problem
 
 ASKED = {"id": "q1", "question": "Publish?", "schema": {"type": "boolean"}, "expires_at": "2026-02-07T12:00:00Z"}
 

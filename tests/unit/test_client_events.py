@@ -19,7 +19,7 @@ import longrun
 from longrun import AsyncClient, Client, Event
 from longrun.sse import Frame, Frames
 from longrun.talking import SILENCE
-from tests.unit.test_client_service import DROP, Caller, Reply, ScriptedService, problem
+from tests.unit.scripted_service import DROP, Caller, Reply, ScriptedService, problem
 
 EVENTS = "GET /jobs/j1/events"
 TICKET = "POST /live-ticket"
@@ -47,17 +47,6 @@ def stream(*seqs: int, end: dict[str, Any] | None = None, more: str = "") -> Rep
 
 def numbers(events: list[Event]) -> list[int | None]:
     return [event.seq for event in events]
-
-
-@pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with ScriptedService().running() as service:
-        yield service
-
-
-@pytest.fixture(params=["blocking", "async"])
-def call(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
-    return Caller(request.param, service.url)
 
 
 # ---------------------------------------------------------------------------------------- polling

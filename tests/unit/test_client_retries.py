@@ -1,7 +1,6 @@
 """What the client does when a request is not answered well. No test sleeps: pauses are recorded instead."""
 
 import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import httpx
@@ -11,18 +10,7 @@ import longrun
 from longrun import Client, Retries
 from longrun.retries import retry_after
 from longrun.steps import Send, Sleep
-from tests.unit.test_client_service import DROP, Caller, Reply, ScriptedService, job_view, problem
-
-
-@pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with ScriptedService().running() as service:
-        yield service
-
-
-@pytest.fixture(params=["blocking", "async"])
-def call(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
-    return Caller(request.param, service.url)
+from tests.unit.scripted_service import DROP, Caller, Reply, ScriptedService, job_view, problem
 
 
 def test_every_try_of_a_submission_has_the_same_key_and_body(service: ScriptedService, call: Caller) -> None:
@@ -151,3 +139,10 @@ def test_what_is_tried_again(outcome: httpx.Response | httpx.RequestError, tried
 def test_retry_after_is_a_number_or_a_date(header: str, seconds: float | None) -> None:
     now = datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert retry_after(httpx.Response(503, headers={"Retry-After": header}), now) == seconds
+
+
+def test_the_scripted_service_answers_as_it_is_told_and_remembers() -> None:
+    with ScriptedService().running() as service:
+        service.on("GET /health", problem(503), {"status": "ok"})
+        assert [httpx.get(f"{service.url}/health").status_code for _ in range(3)] == [503, 200, 200]
+        assert len(service.asked("GET /health")) == 3

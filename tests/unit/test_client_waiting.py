@@ -10,27 +10,16 @@ from pydantic import BaseModel
 import longrun
 from longrun import Job
 from longrun.uploads import LARGE
-from tests.unit.test_client_service import DROP, Caller, Reply, ScriptedService, job_view, problem
+from tests.unit.scripted_service import DROP, Caller, Reply, ScriptedService, job_view, problem
 
 #: A link as S3 signs it: escapes and order must arrive as they were made.
 SIGNED = "/bucket/r%2B1.json?X-Amz-Credential=AK%2F20260131%2Fus-east-1&X-Amz-Signature=ab%2Bc%3D&b=2&a=1~"
 
 
 @pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with ScriptedService().running() as service:
-        yield service
-
-
-@pytest.fixture
 def storage() -> Iterator[ScriptedService]:
     with ScriptedService().running() as storage:
         yield storage
-
-
-@pytest.fixture(params=["blocking", "async"])
-def call(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
-    return Caller(request.param, service.url)
 
 
 def moved(percent: int, **more: Any) -> dict[str, Any]:

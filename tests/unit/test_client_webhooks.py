@@ -1,27 +1,15 @@
 """The client's calls about webhooks; each test speaks for the blocking and the async client."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 import longrun
-from tests.unit.test_client_service import DROP, Caller, Reply, ScriptedService, problem
+from tests.unit.scripted_service import DROP, Caller, Reply, ScriptedService, problem
 
 URL = "https://hooks.example.com/longrun"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@pytest.fixture
-def service() -> Iterator[ScriptedService]:
-    with ScriptedService().running() as service:
-        yield service
-
-
-@pytest.fixture(params=["blocking", "async"])
-def call(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
-    return Caller(request.param, service.url)
 
 
 def endpoint_view(url: str | None = URL, **more: Any) -> dict[str, Any]:

@@ -99,6 +99,27 @@ def test_forgetting_that_is_broken_off_leaves_no_gap(
     assert left == set(range(len(left)))
 
 
+@pytest.mark.parametrize("steps", [3, 200])
+def test_a_job_that_was_retried_before_it_could_be_deleted_keeps_what_it_has_done(
+    store: Store, failed_after: Callable[..., Job], clock: Clock, steps: int
+) -> None:
+    read = failed_after(steps)
+    store.revive(read, "one", clock())
+    with pytest.raises(InvalidTransition):
+        store.forget(read)
+    assert len(store.steps(read)) == steps
+
+
+@pytest.mark.parametrize("steps", [0, 3, 200])
+def test_a_job_is_deleted_with_all_its_steps(
+    store: Store, failed_after: Callable[..., Job], clock: Clock, steps: int
+) -> None:
+    job = failed_after(steps)
+    store.forget(job)
+    assert list(store.sort_keys(job.id)) == []
+    store.forget(job)  # twice is harmless
+
+
 # ------------------------------------------------------------------ the history
 
 

@@ -34,7 +34,7 @@ from common.steps import Step, wait_id
 from common.store import SLACK, Store
 from common.views import log_view
 from common.wiring import Services
-from tests.conftest import REGION, RESOURCES, client
+from tests.conftest import REGION, RESOURCES, Clock, client
 
 #: As docs/design.md has them, not taken from the code: what a move begins with, and what it makes of it.
 MOVES = {
@@ -420,6 +420,19 @@ def make_table() -> str:
 
 def failure(token: str) -> Failure:
     return Failure("OSError", token, retryable=True, attempt=1)
+
+
+def test_a_page_is_not_taken_for_written_where_another_s_ending_has_its_number(
+    services: Services, make_job: Callable[..., Job], clock: Clock
+) -> None:
+    store = services.store
+    job = store.claim(make_job().id, token="t", now=clock())
+    clock.advance(LEASE)
+    buried = store.bury(job, failure("grave"), "other", clock())
+    assert buried is not None
+    assert (buried.token, buried.last_event) == (job.token, job.last_event + 1)
+    with pytest.raises(LeaseLost):
+        store.flush(job, [Event("log", clock(), {})], Report(), clock())
 
 
 def test_the_store_does_what_the_model_says(services: Services) -> None:

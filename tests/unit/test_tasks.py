@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError, field_validator
 
 from common import tasks
 from common.context import Call, Gathering
@@ -106,6 +106,20 @@ def test_an_input_is_validated_without_echoing_it(registry: Registry) -> None:
         found.validate({"n": "hunter2"})
     assert refused.value.faults[0]["loc"] == ["n"]
     assert "hunter2" not in str(refused.value)
+
+
+def test_what_a_model_says_of_its_input_is_told_in_its_own_words() -> None:
+    class Even(BaseModel):
+        n: int
+
+        @field_validator("n")
+        @classmethod
+        def _is_even(cls, n: int) -> int:
+            raise ValueError(f"An even number, not {n}.")
+
+    with pytest.raises(ValidationError) as refused:
+        Even(n=3)
+    assert tasks.faults_of(refused.value) == [{"loc": ["n"], "msg": "An even number, not 3."}]
 
 
 @dataclass

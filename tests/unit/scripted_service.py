@@ -12,8 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
-
 from longrun import AsyncClient, Client, Retries
 
 
@@ -192,10 +190,3 @@ class Caller:
 
     async def _apause(self, seconds: float) -> None:
         self._pause(seconds)
-
-
-def test_the_scripted_service_answers_as_it_is_told_and_remembers() -> None:
-    with ScriptedService().running() as service:
-        service.on("GET /health", problem(503), {"status": "ok"})
-        assert [httpx.get(f"{service.url}/health").status_code for _ in range(3)] == [503, 200, 200]
-        assert len(service.asked("GET /health")) == 3

@@ -1,0 +1,125 @@
+"""Five hundred jobs, while the processes that run them are killed at random and the emulator stands still now and then."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+
+from dev.emulator import until
+from tests.e2e.deployment import Deployment
+
+JOBS = 500
+#: What is killed, how often in all, and how often the emulator stands still.
+KILLED = ("WorkerFunction", "ApiFunction", "NotifierFunction")
+KILLS, STOPS = 20, 4
+#: Until all must have ended, in seconds: a killed worker's job goes on within about two minutes, and may meet the next.
+LIMIT = 420
+#: The emulator starts a process for every call that comes while all others are busy.
+SIDE_BY_SIDE = 4
+
+
+class Trouble:
+    """Kills and stops processes at random moments until it has done it so often. From a seed, though nobody can replay it."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.kills: Counter[str] = Counter()
+        self.stops = 0
+        self._deployment = deployment
+        self._random = random.Random(7)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Trouble:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def is_over(self) -> bool:
+        return self.kills.total() >= KILLS and self.stops >= STOPS
+
+    def _run(self) -> None:
+        while not self.is_over and not self._over.wait(self._random.uniform(0.5, 3)):
+            if self.stops < STOPS and self._random.random() < 0.25:
+                self._stop()
+            elif self.kills.total() < KILLS:
+                self._kill(self._random.choices(KILLED, [6, 1, 1])[0])
+
+    def _kill(self, function: str) -> None:
+        pids = self._deployment.emulator.function_pids(self._deployment.functions[function])
+        if pids:
+            os.kill(self._random.choice(pids), signal.SIGKILL)
+            self.kills[function] += 1
+
+    def _stop(self) -> None:
+        """The emulator alone: functions go on, and nothing answers them."""
+        os.kill(self._deployment.emulator.pid, signal.SIGSTOP)
+        try:
+            self._over.wait(self._random.uniform(1, 4))
+        finally:
+            os.kill(self._deployment.emulator.pid, signal.SIGCONT)
+        self.stops += 1
+
+
+def test_five_hundred_jobs_outlive_killed_processes_and_a_table_that_stands_still(
+    deployment: Deployment, record_property: Any
+) -> None:
+    with deployment.http("many") as http, Trouble(deployment) as trouble:
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            ids = list(pool.map(lambda number: submitted(http, number), range(JOBS)))
+        until(lambda: trouble.is_over, seconds=120, what="all kills")
+    assert len(set(ids)) == JOBS
+    until(lambda: len(ended(deployment, ids)) == JOBS, seconds=LIMIT, every=2, what=f"the end of {JOBS} jobs")
+    items = ended(deployment, ids)
+    record_property("many", f"{JOBS} jobs, {dict(trouble.kills)} killed, {trouble.stops} stops")
+    assert Counter(item["status"]["S"] for item in items.values()) == {"completed": JOBS}
+    for number, job_id in enumerate(ids):
+        item = items[job_id]
+        assert json.loads(item["result"]["M"]["inline"]["S"]) == wanted(number), job_id
+        changes = [change["M"]["status"]["S"] for change in item["history"]["M"].values()]
+        assert sum(status in ("completed", "failed", "cancelled") for status in changes) == 1, job_id
+    assert sum(int(item["attempt"]["N"]) > 1 for item in items.values()) >= 1
+
+
+def wanted(number: int) -> dict[str, Any]:
+    return {"number": number, "seconds": number % 3}
+
+
+def submitted(http: httpx.Client, number: int) -> str:
+    """The id of the job under this number's key, asked for until there is an answer."""
+    body = {"task": "echo", "input": wanted(number), "max_attempts": 20}
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        try:
+            answer = http.post("/jobs", json=body, headers={"Idempotency-Key": f"many-{number}"})
+        except httpx.TransportError:
+            continue
+        if answer.status_code in (200, 202):
+            return str(answer.json()["id"])
+        assert answer.status_code >= 500, answer.text
+    raise TimeoutError(f"No answer to submission {number}.")
+
+
+def ended(deployment: Deployment, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """The items of those that have ended, past the API: asking it five hundred times would take longer than the jobs."""
+    table = deployment.emulator.client("dynamodb")
+    found = {}
+    for start in range(0, len(ids), 100):
+        keys = [{"pk": {"S": f"job#{job_id}"}, "sk": {"S": "job"}} for job_id in ids[start : start + 100]]
+        answer = table.batch_get_item(RequestItems={deployment.outputs["TableName"]: {"Keys": keys}})
+        for item in answer["Responses"][deployment.outputs["TableName"]]:
+            if "finished_at" in item:
+                found[item["pk"]["S"].partition("#")[2]] = item
+    return found
