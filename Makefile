@@ -8,12 +8,18 @@ PYTHON ?= $(shell for each in $(CANDIDATES); do "$$each" -c '$(USABLE)' >/dev/nu
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
+CHECKS := $(VENV)/checks
+CHECKS_STAMP := $(CHECKS)/.complete
 PYTHON_FOLDERS := common functions tasks client dev bench tests
 
 # sam finds the runtime that it builds for, python3.13, on the PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
 export UV_PYTHON_DOWNLOADS := never
+
+# cfn-guard is built for Python 3.11 and 3.12 alone; without one of them its rules are skipped, and validate says so.
+CHECKS_CANDIDATES = python3.12 python3.11 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[12].*/bin/python3.1[12]
+CHECKS_PYTHON ?= $(shell for each in $(CHECKS_CANDIDATES) $(PYTHON); do "$$each" -c '$(USABLE)' >/dev/null 2>&1 && echo "$$each" && break; done)
 
 PORT ?= 8000
 ENV ?= dev
@@ -23,7 +29,7 @@ LOCKED_GROUPS := common api worker webhooks dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo key keys revoke limits test lint unit browser e2e validate bench bench-live format lock build deploy clean
+.PHONY: help setup run demo key keys revoke limits test lint unit browser e2e permissions validate faults campaign bench bench-live format lock build deploy destroy clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,8 +77,18 @@ lint: $(STAMP) ## style and types
 unit: $(STAMP) ## the fast tests alone
 	$(BIN)/pytest tests/unit
 
-validate: $(STAMP) ## template.yaml against CloudFormation's schema
+$(CHECKS_STAMP): requirements/checks.txt | $(STAMP)
+	@echo "Installing what requirements/checks.txt names"
+	@$(BIN)/uv venv --quiet --clear --python "$(CHECKS_PYTHON)" $(CHECKS)
+	@$(BIN)/uv pip install --quiet --python $(CHECKS)/bin/python --require-hashes -r requirements/checks.txt
+	@touch $@
+
+validate: $(STAMP) $(CHECKS_STAMP) ## template.yaml, and what CloudFormation makes of it: schema, security, and rules of our own
 	$(BIN)/sam validate --lint --region us-east-1
+	@$(BIN)/python -m dev.translate build/template
+	$(BIN)/cfn-lint build/template/translated.json
+	$(CHECKS)/bin/checkov --config-file tests/template/checkov.yaml -f template.yaml -f build/template/translated.json
+	$(CHECKS)/bin/python -m dev.guard build/template/raw.json build/template/translated.json
 
 browser: ## install Debian's Chromium, for the tests of web pages (as root; without it they are skipped)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
@@ -83,6 +99,15 @@ e2e: $(STAMP) ## build the functions and run them on the emulator with their rol
 	@$(BIN)/pytest -rs -m deployment tests/e2e > build/e2e-deployment.txt 2>&1 & deployment=$$!; \
 	$(BIN)/pytest -rs -m "not deployment" tests/e2e; here=$$?; \
 	wait $$deployment; there=$$?; cat build/e2e-deployment.txt; exit $$((here + there))
+
+permissions: $(STAMP) ## take each right from each function once: what needs it must fail (some minutes)
+	$(BIN)/pytest tests/e2e/permissions.py --log-cli-level=INFO
+
+faults: $(STAMP) ## simulate faults of every kind, and show which invariant finds which deliberate mistake
+	$(BIN)/pytest -n auto --dist worksteal tests/faults
+
+campaign: $(STAMP) ## simulate ten thousand jobs under faults, over and over (JOBS=1000 SEED=7); it takes its time
+	@$(BIN)/python -m tests.faults $(if $(JOBS),--jobs "$(JOBS)") $(if $(SEED),--seed "$(SEED)")
 
 bench: $(STAMP) ## count the AWS calls of a job
 	@$(BIN)/python -m bench.calls
@@ -100,12 +125,16 @@ lock: $(STAMP) ## pin what pyproject.toml allows, with hashes (UPGRADE=1 for new
 	$(LOCK) --group api --constraint requirements/dev.txt -o functions/api/requirements.txt
 	$(LOCK) --group worker --constraint requirements/dev.txt -o functions/worker/requirements.txt
 	$(LOCK) --group webhooks --constraint requirements/dev.txt -o functions/webhooks/requirements.txt
+	$(LOCK) --group checks -o requirements/checks.txt
 
 build: $(STAMP) ## build the functions into .aws-sam/build, as deployed (arm64)
 	$(BIN)/sam build
 
-deploy: build ## to AWS, with your credentials: make deploy [ENV=prod]
-	$(BIN)/sam deploy --config-env $(ENV)
+deploy: build ## to AWS, with your credentials: make deploy [ENV=prod] [CONFIRM=no] (samconfig.toml)
+	$(BIN)/sam deploy --config-env $(ENV) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset)
+
+destroy: $(STAMP) ## delete a deployment: make destroy ENV=dev (says what stays) DATA=keep | DATA=delete
+	@$(BIN)/python -m dev.destroy --env "$(ENV)" --data "$(DATA)"
 
 clean: ## remove what was made here, the virtual environment too
 	rm -rf $(VENV) .aws-sam .longrun .mypy_cache .pytest_cache .ruff_cache .hypothesis build client/*.egg-info

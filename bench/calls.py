@@ -129,7 +129,7 @@ class Stack:
         self.services = api.services if hasattr(api, "services") else api.app.state.services
         self._calls: Counter[str] = Counter()
         for services in (self.services, worker.services, sweeper.services):
-            for made in (services.store._client, services.queue._client, services.blobs._client):
+            for made in (services.store._client, services.webhook_queue._client, services.blobs._client):
                 made.meta.events.register("provide-client-params.*.*", self._note)
 
     def _note(self, model: Any, **_: Any) -> None:

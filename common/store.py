@@ -224,7 +224,7 @@ class Store(Resuming):
         # What its next attempt would need goes last.
         names = sorted(set(self.sort_keys(job.id)) - {"job"}, key=lambda sk: sk.startswith(("step#", "input#")))
         keys = [job_key(job.id, sk) for sk in names]
-        ended = Attr("finished_at").exists()
+        ended = Attr("status").is_in([status for status in Status if status.is_final])
         try:
             while len(keys) > MOST_DELETED:
                 self._transact(job.id, UNCHANGED, ended, deletes=keys[:MOST_DELETED])

@@ -14,10 +14,11 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack.app import app  # type: ignore[import-untyped]
-from ministack.core import lambda_runtime  # type: ignore[import-untyped]
+from ministack.core import iam_evaluator, lambda_runtime  # type: ignore[import-untyped]
 from ministack.services import eventbridge  # type: ignore[import-untyped]
 
 from dev import MARK
+from dev.decisions import tell
 from dev.firings import telling_the_time
 
 
@@ -44,6 +45,8 @@ def main(listener: int, function_python: str, saved: Path) -> None:
     # MiniStack runs functions with its own interpreter, whichever that is said to be.
     sys.executable = function_python
     lambda_runtime.Worker = LiveWorker
+    if decisions := os.environ.get("DECISIONS"):
+        tell(iam_evaluator, Path(decisions))
     eventbridge._invoke_target = telling_the_time(eventbridge._invoke_target)
     raise_file_limit()
     asyncio.run(serve_until_told(listener, saved))

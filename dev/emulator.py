@@ -60,6 +60,11 @@ class Emulator:
         return self.home / "saved"
 
     @property
+    def decisions(self) -> Path:
+        """With roles enforced, all that they were asked for."""
+        return self.home / "decisions.jsonl"
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -154,6 +159,7 @@ class Emulator:
             "AWS_ACCESS_KEY_ID": ROOT_KEY,
             "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
             "AUTH": "true" if self.roles else "false",
+            **({"DECISIONS": str(self.decisions)} if self.roles else {}),
             "PERSIST_STATE": "1",
             "STATE_DIR": str(self.home / "state"),
             "S3_PERSIST": "1",

@@ -7,6 +7,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
+from dev.aliases import follow_latest
 from dev.emulator import REGION, ROOT_KEY, ROOT_SECRET, Emulator, until
 from dev.live import correct_addresses, live_url
 from dev.package import ROOT, digest
@@ -14,6 +15,7 @@ from dev.package import ROOT, digest
 TEMPLATE = ROOT / "template.yaml"
 NAME = "longrun"
 CODE_BUCKET = "longrun-code"
+TEMPLATE_KEY = "template.json"
 
 #: Where pages that may upload and download by pre-signed link are served.
 CONSOLES = ["http://localhost:*", "http://127.0.0.1:*"]
@@ -48,10 +50,12 @@ class Stack:
         s3, cloudformation = self.emulator.client("s3"), self.emulator.client("cloudformation")
         s3.create_bucket(Bucket=CODE_BUCKET)
         s3.put_object(Bucket=CODE_BUCKET, Key=key, Body=package)
+        # From the bucket: it is longer than what a call may carry.
+        s3.put_object(Bucket=CODE_BUCKET, Key=TEMPLATE_KEY, Body=json.dumps(local_template(TEMPLATE.read_text(), key)))
         change = cloudformation.update_stack if self.outputs else cloudformation.create_stack
         change(
             StackName=NAME,
-            TemplateBody=json.dumps(local_template(TEMPLATE.read_text(), key)),
+            TemplateURL=f"{self.emulator.url}/{CODE_BUCKET}/{TEMPLATE_KEY}",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in local_parameters().items()],
         )
@@ -96,6 +100,7 @@ class Stack:
 
     def _apply_what_the_emulator_left_out(self) -> None:
         correct_addresses(self.emulator, self.outputs, self.functions())
+        follow_latest(self.emulator, self.functions())
         expiry = {"AttributeName": "expires_at", "Enabled": True}
         table = {"TableName": self.outputs["TableName"]}
         dynamodb = self.emulator.client("dynamodb")
@@ -117,6 +122,8 @@ def local_parameters(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {
         "AuthMode": "Open",
         "OwnerOverrides": "On",
+        # The emulator has no metrics to watch.
+        "Alarms": "Off",
         "Model": model,
         "ModelUrl": environ.get("LONGRUN_MODEL_URL", ""),
         "ModelKey": environ.get(key, ""),

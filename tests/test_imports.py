@@ -69,6 +69,8 @@ HEAVY = {
         "openai",
         "anthropic",
         "httpx",
+        "fastjsonschema",
+        "tzdata",
     },
     "worker": {"fastapi", "mangum", "starlette", "pypdf", "trafilatura", "numpy", "aws_xray_sdk"},
     "sweeper": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},

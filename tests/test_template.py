@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from common.deliveries import RESEND
 from common.fetching import Limits
-from common.jobs import DAY, MAX_LIFE
-from common.store import LEASE
+from common.jobs import DAY, LEASE, MAX_LIFE
+from common.payloads import ITEM
+from common.schedules import MAX_INPUT
 from functions.api.jobs import MAX_WAIT
 from functions.worker.supervision import Pace, Span
 from tests.conftest import RESOURCES, ROOT
@@ -18,6 +20,15 @@ FUNCTIONS = {name: one["Properties"] for name, one in RESOURCES.items() if one["
 WORKER = FUNCTIONS["WorkerFunction"]
 #: The queues of jobs, and the worker's mapping of each.
 QUEUES = {"Queue": "Jobs", "HighQueue": "HighJobs", "LowQueue": "LowJobs"}
+
+
+def statements() -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each role may do, with the role's name."""
+    for name, role in RESOURCES.items():
+        if role["Type"] == "AWS::IAM::Role":
+            for policy in role["Properties"]["Policies"]:
+                for statement in policy.get("Fn::If", [None, policy])[1]["PolicyDocument"]["Statement"]:
+                    yield name, statement
 
 
 def test_every_function_of_the_tree_is_deployed_and_no_other() -> None:
@@ -62,7 +73,7 @@ def test_throttled_invocations_do_not_bury_jobs() -> None:
 def test_the_queues_of_all_priorities_are_alike() -> None:
     normal = RESOURCES["Queue"]["Properties"]
     for queue, event in QUEUES.items():
-        assert RESOURCES[queue]["Properties"] == normal
+        assert RESOURCES[queue]["Properties"] | {"QueueName": normal["QueueName"]} == normal
         mapping = WORKER["Events"][event]["Properties"]
         assert mapping["Queue"] == {"Fn::GetAtt": [queue, "Arn"]}
         assert mapping | {"Queue": 0, "ScalingConfig": 0} == {
@@ -74,12 +85,10 @@ def test_the_queues_of_all_priorities_are_alike() -> None:
 
 def test_whoever_sends_jobs_messages_may_send_to_every_priority() -> None:
     arns = [{"Fn::GetAtt": [queue, "Arn"]} for queue in QUEUES]
-    for properties in FUNCTIONS.values():
-        for policy in properties["Policies"]:
-            for statement in policy.get("Fn::If", [None, policy])[1]["Statement"]:
-                named = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-                if arns[0] in named:
-                    assert all(arn in named for arn in arns), statement
+    for _, statement in statements():
+        named = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        if arns[0] in named:
+            assert all(arn in named for arn in arns), statement
 
 
 @pytest.mark.parametrize(
@@ -124,15 +133,24 @@ def test_lists_show_what_their_index_holds_and_progress_is_not_in_it() -> None:
 
 
 def test_rights_are_single_actions_on_single_things() -> None:
-    for properties in FUNCTIONS.values():
-        for policy in properties["Policies"]:
-            for statement in policy.get("Fn::If", [None, policy])[1]["Statement"]:
-                assert statement["Effect"] == "Allow"
-                assert "*" not in str(statement["Action"])
-                assert statement["Resource"] != "*"
+    for role, statement in statements():
+        assert statement["Effect"] == "Allow", role
+        assert "*" not in str(statement["Action"]), role
+        assert statement["Resource"] != "*", role
+
+
+def test_every_function_has_a_role_of_its_own() -> None:
+    roles = [properties["Role"]["Fn::GetAtt"][0] for properties in FUNCTIONS.values()]
+    assert sorted(roles) == sorted({name for name, _ in statements()} - {"ScheduleRole"})
 
 
 def test_what_is_kept_survives_the_stack() -> None:
     for name in ("Table", "Bucket"):
         kept: dict[str, Any] = RESOURCES[name]
         assert kept["DeletionPolicy"] == kept["UpdateReplacePolicy"] == "Retain"
+
+
+def test_a_schedule_s_input_is_never_too_large_for_the_table() -> None:
+    """The function that makes the schedules' jobs may not write to the bucket."""
+    assert MAX_INPUT <= ITEM
+    assert not [statement for role, statement in statements() if role == "ScheduledRole" and "s3:" in str(statement)]

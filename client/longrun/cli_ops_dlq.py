@@ -23,7 +23,9 @@ WAYS = {
 One = Annotated[Kind | None, typer.Option("--queue", help="Whose dead letters; else everybody's.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-letters = typer.Typer(no_args_is_help=True, help="Look at the messages that no function could handle, and hand them back.")
+letters = typer.Typer(
+    no_args_is_help=True, help="Look at the messages that no function could handle, and hand them back."
+)
 
 
 @letters.command("list")

@@ -41,6 +41,8 @@ def chosen() -> Place | None:
 def choose(place: Place) -> None:
     """Remember this deployment. Whoever reads meanwhile sees the old choice or the new one, whole."""
     path().parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", encoding="utf-8", dir=path().parent, delete=False) as file:  # readable by its owner alone
+    with NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path().parent, delete=False
+    ) as file:  # readable by its owner alone
         json.dump(asdict(place), file, indent=2)
     os.replace(file.name, path())

@@ -31,7 +31,11 @@ OUTPUTS = {
     Kind.SCHEDULES: "ScheduleDeadLetterQueueUrl",
 }
 #: The queues that each kind's messages come from; what does not say from which comes from the first.
-SOURCES = {Kind.JOBS: ("QueueUrl", "QueueUrlHigh", "QueueUrlLow"), Kind.WEBHOOKS: ("WebhookQueueUrl",), Kind.SCHEDULES: ()}
+SOURCES = {
+    Kind.JOBS: ("QueueUrl", "QueueUrlHigh", "QueueUrlLow"),
+    Kind.WEBHOOKS: ("WebhookQueueUrl",),
+    Kind.SCHEDULES: (),
+}
 #: What is lost with a message of each kind.
 LOSSES = {
     Kind.JOBS: "Their jobs are still in the table: those that have not ended get another message from the sweeper.",
@@ -101,6 +105,7 @@ class DeadLetters:
         self.kind = kind
         self._deployment, self._clock = deployment, clock
         self._url = deployment.output(OUTPUTS[kind])
+        self._deleted: set[str] = set()
 
     def depth(self) -> Depth:
         """How many there are now."""
@@ -170,8 +175,8 @@ class DeadLetters:
         try:
             yield batches()
         finally:
-            for letter in received.values():
-                with suppress(AwsProblem):  # it was deleted, or is shown anyway when its time is up
+            for letter in (letter for letter in received.values() if letter.id not in self._deleted):
+                with suppress(AwsProblem):  # it is shown anyway when its time is up
                     self._ask("change_message_visibility", ReceiptHandle=letter.receipt, VisibilityTimeout=0)
 
     def _receive(self) -> list[dict[str, Any]]:
@@ -211,6 +216,7 @@ class DeadLetters:
 
     def _delete(self, letter: Letter) -> None:
         self._ask("delete_message", ReceiptHandle=letter.receipt)
+        self._deleted.add(letter.id)
 
     def _oldest(self, visible: int) -> float | None:
         """From a sample: SQS itself tells it to CloudWatch only, minutes later."""

@@ -11,7 +11,13 @@ from longrun.config import Place
 from longrun.errors import InvalidInput, LongrunError
 
 #: What AWS's services call a refusal.
-DENIALS = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "AuthorizationErrorException"}
+DENIALS = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "AuthorizationError",
+    "AuthorizationErrorException",
+}
 
 
 class AwsProblem(LongrunError):
@@ -79,7 +85,9 @@ class Deployment:
     def resources(self) -> dict[str, str]:
         """The physical names of the stack's resources, by their names in the template. Raises AwsProblem."""
         with explained():
-            pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.place.stack)
+            pages = (
+                self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.place.stack)
+            )
             found = [each for page in pages for each in page["StackResourceSummaries"]]
         return {each["LogicalResourceId"]: each.get("PhysicalResourceId", "") for each in found}
 

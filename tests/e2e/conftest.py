@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from tests.e2e.deployment import RUNTIME, Deployment, build, deploy, lambda_pyth
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two halves that `make e2e` runs side by side, since they wait more than they work."""
     for item in items:
-        if "deployment" in getattr(item, "fixturenames", ()):
+        if "built" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.deployment)
 
 
@@ -29,13 +30,18 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def deployment(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    template = build()
+def built(python: str) -> Path:
+    """The template with what `sam build` has made of the functions."""
+    return build()
+
+
+@pytest.fixture(scope="session")
+def deployment(built: Path, python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     emulator = Emulator(tmp_path_factory.mktemp("emulator"), roles=True, python=python, on_line=Stream().emulator)
     try:
         emulator.start()
         emulator.wait_until_ready()
-        yield deploy(template, emulator)
+        yield deploy(built, emulator)
     finally:
         emulator.stop()
 

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from common.keys import Keys
+from dev.aliases import publish
 from dev.emulator import REGION, ROOT_KEY, ROOT_SECRET, Emulator
 from dev.live import correct_addresses, live_url
 
@@ -71,7 +72,7 @@ def build() -> Path:
 
 def deploy(template: Path, emulator: Emulator) -> Deployment:
     """`sam deploy`, as `make deploy` does it, but to the emulator."""
-    options = ("--resolve-s3", "--no-confirm-changeset", "--no-progressbar", "--region", REGION)
+    options = ("--resolve-s3", "--s3-prefix", STACK, "--no-confirm-changeset", "--no-progressbar", "--region", REGION)
     sam(
         *("deploy", DEPLOY_LIMIT, "--template-file", template, "--stack-name", STACK, "--capabilities"),
         *("CAPABILITY_IAM", *options, *parameters()),
@@ -92,6 +93,7 @@ def deploy(template: Path, emulator: Emulator) -> Deployment:
         },
     )
     correct_addresses(emulator, deployment.outputs, deployment.functions.values())
+    publish(emulator, deployment.functions.values())
     correct_concurrency(emulator)
     allow_batches(deployment)
     allow_groups(deployment)
@@ -111,14 +113,8 @@ def correct_concurrency(emulator: Emulator) -> None:
 
 def allow_batches(deployment: Deployment) -> None:
     """On AWS the right to send a message is the right to send ten; the emulator asks for one of its own."""
-    function = deployment.functions["SweeperFunction"]
-    role = deployment.emulator.client("lambda").get_function_configuration(FunctionName=function)["Role"]
-    statement = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": "*"}
-    deployment.emulator.client("iam").put_role_policy(
-        RoleName=role.rpartition("/")[2],
-        PolicyName="Batches",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-    )
+    rewrite(deployment, '"Action": "sqs:SendMessage"', '"Action": ["sqs:SendMessage", "sqs:SendMessageBatch"]')
+    rewrite(deployment, '["sqs:SendMessage", "sqs:Change', '["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:Change')
 
 
 def allow_groups(deployment: Deployment) -> None:
@@ -126,16 +122,17 @@ def allow_groups(deployment: Deployment) -> None:
 
     Only what the template allows in its group is allowed there, and to the functions that it allows it.
     """
-    for name in ("ApiFunction", "ScheduledFunction"):
-        role, iam = role_of(deployment, name), deployment.emulator.client("iam")
+    rewrite(deployment, f":schedule/{deployment.outputs['ScheduleGroup']}/", ":schedule/default/")
+
+
+def rewrite(deployment: Deployment, old: str, new: str) -> None:
+    """The policies of the functions' roles with one text for another."""
+    iam = deployment.emulator.client("iam")
+    for role in {role_of(deployment, function) for function in deployment.functions}:
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-            document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-            group = f":schedule/{deployment.outputs['ScheduleGroup']}/"
-            text = json.dumps(document)
-            if group in text:
-                iam.put_role_policy(
-                    RoleName=role, PolicyName=policy, PolicyDocument=text.replace(group, ":schedule/default/")
-                )
+            text = json.dumps(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
+            if old in text:
+                iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=text.replace(old, new))
 
 
 def role_of(deployment: Deployment, function: str) -> str:
@@ -145,11 +142,18 @@ def role_of(deployment: Deployment, function: str) -> str:
 
 
 def parameters() -> tuple[str, ...]:
-    return "--parameter-overrides", f"Architecture={ARCHITECTURE}", "Model=extractive", "OwnerOverrides=On"
+    # The emulator has no metrics to watch.
+    return (
+        "--parameter-overrides",
+        f"Architecture={ARCHITECTURE}",
+        "Model=extractive",
+        "OwnerOverrides=On",
+        "Alarms=Off",
+    )
 
 
-def sam(command: str, limit: float, *arguments: object, **variables: str) -> None:
-    """Run the SAM CLI; what it said is in the error if it fails."""
+def sam(command: str, limit: float, *arguments: object, **variables: str) -> str:
+    """Run the SAM CLI, and return what it said; that is in the error if it fails."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     bin_folder = Path(sys.executable).parent
     done = subprocess.run(
@@ -164,6 +168,7 @@ def sam(command: str, limit: float, *arguments: object, **variables: str) -> Non
         check=False,
     )
     assert done.returncode == 0, f"sam {command} failed:\n{done.stdout}"
+    return done.stdout
 
 
 def runtime() -> str | None:

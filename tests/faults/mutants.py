@@ -161,6 +161,7 @@ MUTANTS = (
         "",
         DEADLY,
         ("poison",),
+        jobs=1,
     ),
     Mutant(
         "leases are not renewed",
