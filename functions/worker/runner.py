@@ -130,6 +130,10 @@ class Runner:
             return Done() if message.receives == 1 else Later((job.lease_until or now) - now + 1)
         if job.status is Status.PENDING:
             return Later(max(1.0, job.run_at - now))
+        if job.next_attempt <= job.max_attempts:
+            return Later(
+                1
+            )  # its lease ran out since the claim was refused: the answer took long, or this process stood still
         lost = _failure(WorkerLost(f"The worker died; that was attempt {job.attempt} of {job.max_attempts}."), job)
         error = None if job.cancel_requested else lost
         buried = await _call(self._services.store.bury, job, error, secrets.token_hex(8), now)

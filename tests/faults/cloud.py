@@ -14,6 +14,7 @@ from typing import Any
 
 from botocore.endpoint import Endpoint
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+from botocore.httpsession import URLLib3Session
 
 from tests.faults.queues import QueueModel, answer
 from tests.faults.virtual import Process, World
@@ -115,8 +116,11 @@ class Cloud:
     rates: Rates
     queues: dict[str, QueueModel]
     watch: Callable[[Process, str, dict[str, Any]], Callable[[], None]]
+    #: Told whether a process hears what came of the call that was watched last.
+    answered: Callable[[Process, bool], None] = lambda process, is_lost: None
     #: Told that the table may have changed.
     on_write: Callable[[], None] = lambda: None
+    last_kill: float = 0
     calls: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     #: What happened, in order: a seed must give the same again.
@@ -147,6 +151,7 @@ class Cloud:
             return real(self, request, model, context)
 
         endpoint._do_get_response = respond
+        URLLib3Session.__init__ = _nothing  # type: ignore[method-assign]  # there is no network, and TLS takes long to set up
 
     def strikes(self, fault: str, chance: float | None = None) -> bool:
         """Whether that fault happens now; counted if it does."""
@@ -183,7 +188,9 @@ class Cloud:
             self.world.sleep(5)
             return None, ReadTimeoutError(endpoint_url=url)
         answered = effect()
-        if self._is_in_trouble(service, "unheard") or self.strikes("lost"):
+        is_lost = self._is_in_trouble(service, "unheard") or self.strikes("lost")
+        self.answered(process, is_lost)
+        if is_lost:
             self.world.sleep(5)
             return None, ReadTimeoutError(endpoint_url=url)
         self.world.sleep(self.world.random.uniform(0.001, 0.01))
@@ -194,6 +201,7 @@ class Cloud:
         if not process.is_lambda:
             return
         if process.name.startswith(self.rates.victims) and self.strikes("killed"):
+            self.last_kill = self.world.now
             process.kill()
         if self.strikes("frozen"):
             process.frozen_until = self.world.now + self.world.random.uniform(*self.rates.thaws)
@@ -224,6 +232,10 @@ class Cloud:
     def _of_queue(self, operation: str, given: dict[str, Any]) -> Any:
         said = answer(self.queues, operation, given)
         return _answered(said, 400 if "Error" in said else 200), None
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 def _answered(parsed: dict[str, Any], status: int) -> tuple[Any, dict[str, Any]]:

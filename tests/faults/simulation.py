@@ -87,7 +87,7 @@ class Simulation:
         self.ledger = Ledger(self.world, self.journal)
         self.queues = _queues(self.world, settings)
         self.cloud = Cloud(self.world, scenario.rates, self.queues, self.ledger.watch)
-        self.ledger.cloud = self.cloud
+        self.ledger.cloud, self.cloud.answered = self.cloud, self.ledger.answered
         self.receiver = Receiver(self.cloud)
         for queue in self.queues.values():
             queue.twice = scenario.rates.twice

@@ -466,6 +466,25 @@ def test_a_worker_that_died_in_its_last_attempt_ends_the_job(
     assert ended.expires_at is not None
 
 
+def test_a_lease_that_runs_out_while_its_claim_is_being_refused_ends_no_job_with_attempts_left(
+    worker: Worker, services: Services, make_job: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by simulation: the answer took so long that the lease which had been in the way looked dead."""
+    job = services.store.claim(make_job(max_attempts=3).id, token="living", now=clock())
+    services.queues.send(job)
+    claim = services.store.claim
+
+    def slow(*arguments: Any, **options: Any) -> Job:
+        try:
+            return claim(*arguments, **options)
+        finally:
+            clock.advance(LEASE + 1)
+
+    monkeypatch.setattr(services.store, "claim", slow)
+    assert len(worker()) == 1
+    assert (now(services, job).status, now(services, job).attempt) == (Status.RUNNING, 1)
+
+
 @pytest.mark.parametrize("attempts", [1, 3])
 def test_a_wish_to_cancel_outlives_the_worker(
     worker: Worker, services: Services, make_job: Any, clock: Clock, attempts: int
