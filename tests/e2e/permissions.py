@@ -29,7 +29,8 @@ from tests.e2e.exercises import EXERCISES, somebody
 log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
-#: What the emulator does not ask for, since it does by itself what AWS's services do in the role's name.
+#: What the emulator does not ask for, since it does by itself what AWS's services do in the role's name. (For the same reason
+#: the two roles that are EventBridge's alone, to call the scheduled function and the sweeper, are not among those here.)
 FOR_AWS = {
     "logs:CreateLogStream": "Lambda writes the function's log",
     "logs:PutLogEvents": "Lambda writes the function's log",
@@ -40,7 +41,6 @@ FOR_AWS = {
     "dynamodb:GetShardIterator": "Lambda reads the table's stream",
     "dynamodb:ListStreams": "Lambda reads the table's stream",
     "iam:PassRole": "a schedule is made with the role that it calls its function by",
-    "lambda:InvokeFunction": "EventBridge calls the function",
     "bedrock:InvokeModel": "the tests have no model",
     "bedrock:InvokeModelWithResponseStream": "the tests have no model",
 }
@@ -149,6 +149,7 @@ def test_every_right_is_missed_when_it_is_gone(exercised: Deployment, watch: Wat
     everything = rights(exercised)
     asked, taken = ask_for_all(exercised, watch, everything)
     needed = [right for right in everything if right.reason is None]
+    assert {right.action for right in everything} >= set(FOR_AWS)  # no excuse is left over
     unasked = [str(right) for right in needed if not asked[right]]
     missed = {
         right
@@ -205,7 +206,7 @@ def ask_for_all(
 def is_missed(deployment: Deployment, watch: Watch, right: Right, taken: dict[str, float]) -> bool:
     """Whether one of these fails without the right, or a function complains: and it was this right that was denied."""
     with removed(deployment, right):
-        for name, seconds in taken.items():
+        for name, seconds in [*taken.items()] * 2:  # a machine that is busy makes other things fail, too
             start = watch.now()
             watch.troubles.clear()
             ended = threading.Event()

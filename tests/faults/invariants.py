@@ -129,6 +129,8 @@ class Ledger:
             return
         self.expect(now is was or now in TRANSITIONS[was], "moves are those of the table", job_id, f"{was} -> {now}")
         self.expect(new["version"] >= old["version"], "versions grow", job_id, f"{old['version']} -> {new['version']}")
+        most = new["max_attempts"]
+        self.expect(new["attempt"] <= most, "no attempt too many", job_id, f"{new['attempt']} of {most}")
         if now.is_final:
             seen.endings.append(new)
         is_claim = now is Status.RUNNING and new["token"] != old["token"]
