@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from tests.faults.mutants import Mutant
@@ -61,6 +63,7 @@ def _inside(order: Order, answer: Connection) -> None:
     from tests.faults.simulation import simulate
 
     logging.disable(logging.CRITICAL)
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # metrics; for as long as the process lives
     try:
         if order.mutant is not None:
             order.mutant.apply()

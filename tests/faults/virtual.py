@@ -20,7 +20,7 @@ import secrets
 import selectors
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -356,8 +356,8 @@ class Threading:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def Thread(self, *, target: Callable[[], Any], **_: Any) -> Thread:  # noqa: N802
-        return Thread(self._world, self._world.current.process, target)
+    def Thread(self, *, target: Callable[..., Any], args: Sequence[Any] = (), **_: Any) -> Thread:  # noqa: N802
+        return Thread(self._world, self._world.current.process, lambda: target(*args))
 
     def Lock(self) -> Any:  # noqa: N802
         return Lock(self._world, again=False)
