@@ -77,7 +77,7 @@ def redrive(
     """Hand them back to where they came from, to be handled again."""
     output = session(ctx).output
     full = list(_full(_queues(queue, stack, region, profile)))
-    _confirm(output, (f"{count} {dead.kind} go back {WAYS[dead.kind]}" for dead, count in full), yes=yes)
+    _confirm(output, (f"{dead.kind}: {count} go back {WAYS[dead.kind]}" for dead, count in full), yes=yes)
     done = [dead.redrive() for dead, _ in full]
     if output.machine:
         output.document({"redriven": done})
@@ -106,7 +106,7 @@ def purge(
     (dead,) = _queues(queue, stack, region, profile)
     if message is None:
         full = list(_full([dead]))
-        _confirm(output, (f"{count} {dead.kind} are deleted. {LOSSES[dead.kind]}" for dead, count in full), yes=yes)
+        _confirm(output, (f"{dead.kind}: {count} are deleted. {LOSSES[dead.kind]}" for dead, count in full), yes=yes)
         count = sum(count for _, count in full)
         if full:
             dead.purge()

@@ -19,8 +19,9 @@ CHECKS = (
     ("table", doctor_settings.check_table),
     ("expiry", doctor_settings.check_expiry),
     ("point-in-time recovery", doctor_settings.check_backup),
-    ("queues and their readers", doctor_settings.check_queues),
-    ("stream's reader", doctor_settings.check_stream_reader),
+    ("redrive", doctor_settings.check_redrive),
+    ("readers", doctor_settings.check_readers),
+    ("visibility", doctor_settings.check_visibility),
     ("queue depths", doctor_work.check_depths),
     ("dead letters", doctor_work.check_dead_letters),
     ("sweeper", doctor_work.check_sweeper),
@@ -37,10 +38,8 @@ def doctor(ctx: typer.Context, *, stack: Stack = None, region: Region = None, pr
     """
     output = session(ctx).output
     deployment = Deployment.named_or_chosen(stack, region, profile)
-    found: list[Finding] = []
     with Client(deployment.output("ApiUrl"), ctx.find_root().params["api_key"]) as client:
-        for finding in examine(Patient(deployment, client), CHECKS):
-            found.append(finding)
+        found = list(examine(Patient(deployment, client), CHECKS))
     worst = max(finding.level for finding in found)
     if output.machine:
         output.document({"stack": deployment.place.stack, "level": worst.name.lower(), "findings": _described(found)})

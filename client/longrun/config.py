@@ -1,4 +1,4 @@
-"""The deployment that was chosen with `longrun config use`, kept in the user's own settings: addresses and names, no secrets."""
+"""The deployment that was chosen with `longrun config use`, kept among the user's own settings. No secrets are."""
 
 import json
 import os

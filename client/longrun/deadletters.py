@@ -57,9 +57,9 @@ class Depth:
 
 @dataclass(frozen=True)
 class Letter:
-    """A message that nobody could handle. `age` is in seconds since it was sent; `status` is its job's.
+    """A message that nobody could handle. `age` is in seconds since it was sent, `job` an id, if it names one.
 
-    `receipt` lets whoever received it delete it.
+    `receipt` lets whoever received it delete it; `source` is the ARN of the queue that it came from, if that is known.
     """
 
     queue: Kind

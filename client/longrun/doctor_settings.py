@@ -52,40 +52,43 @@ def check_backup(patient: Patient) -> Iterator[Finding]:
     yield judged("point-in-time recovery", good, "on", "off: what is deleted by mistake is gone", DEPLOY)
 
 
-def check_queues(patient: Patient) -> Iterator[Finding]:
-    """Do functions take from every queue, and where does it go what none can handle?"""
+def check_redrive(patient: Patient) -> Iterator[Finding]:
+    """Where does it go what no function can handle?"""
     for output, dead in QUEUES.items():
+        if dead is None:
+            continue
         attributes = _attributes(patient, output)
-        name = attributes["QueueArn"].rpartition(":")[2]
-        if dead is not None:
-            policy = json.loads(attributes.get("RedrivePolicy", "{}"))
-            good = policy.get("deadLetterTargetArn") == _attributes(patient, dead)["QueueArn"]
-            lost = "messages that cannot be handled do not go to its dead letters, and come back until they expire"
-            yield judged(f"redrive of {name}", good, f"after {policy.get('maxReceiveCount')} receives", lost, DEPLOY)
-        yield from _taken(patient, name, attributes)
+        policy = json.loads(attributes.get("RedrivePolicy", "{}"))
+        good = policy.get("deadLetterTargetArn") == _attributes(patient, dead)["QueueArn"]
+        lost = "messages that cannot be handled do not go to its dead letters, and come back until they expire"
+        what = f"redrive of {_name(attributes['QueueArn'])}"
+        yield judged(what, good, f"after {policy.get('maxReceiveCount')} receives", lost, DEPLOY)
 
 
-def check_stream_reader(patient: Patient) -> Iterator[Finding]:
-    """Does the notifier read the table's stream?"""
-    name = patient.deployment.output("TableName")
-    arn = patient.deployment.ask("dynamodb", "describe_table", TableName=name)["Table"].get("LatestStreamArn")
-    mappings = [] if arn is None else _mappings(patient, arn)
-    yield from _enabled("stream's reader", mappings)
-    yield from _partial("stream's reader", mappings)
+def check_readers(patient: Patient) -> Iterator[Finding]:
+    """Does a function take from every queue, and from the table's stream?"""
+    arns = [_attributes(patient, output)["QueueArn"] for output in QUEUES]
+    table = patient.deployment.ask("dynamodb", "describe_table", TableName=patient.deployment.output("TableName"))[
+        "Table"
+    ]
+    readers = {f"reader of {_name(arn)}": _mappings(patient, arn) for arn in arns}
+    readers["reader of the stream"] = _mappings(patient, table["LatestStreamArn"]) if "LatestStreamArn" in table else []
+    for what, mappings in readers.items():
+        yield from _enabled(what, mappings)
+        yield from _partial(what, mappings)
 
 
-def _taken(patient: Patient, name: str, attributes: dict[str, str]) -> Iterator[Finding]:
-    what = f"reader of {name}"
-    mappings = _mappings(patient, attributes["QueueArn"])
-    yield from _enabled(what, mappings)
-    yield from _partial(what, mappings)
-    visible = int(attributes["VisibilityTimeout"])
-    for mapping in mappings:
-        function = patient.deployment.ask("lambda", "get_function_configuration", FunctionName=mapping["FunctionArn"])
-        limit = function["Timeout"]
-        good = visible >= limit
-        twice = f"messages are hidden for {visible} s, its function may run for {limit} s: they would be handled twice"
-        yield judged(f"visibility of {name}", good, f"{visible} s, function {limit} s", twice, DEPLOY)
+def check_visibility(patient: Patient) -> Iterator[Finding]:
+    """Are messages hidden for as long as a function may be at them?"""
+    for output in QUEUES:
+        attributes = _attributes(patient, output)
+        visible = int(attributes["VisibilityTimeout"])
+        for mapping in _mappings(patient, attributes["QueueArn"]):
+            arn = mapping["FunctionArn"]
+            limit = patient.deployment.ask("lambda", "get_function_configuration", FunctionName=arn)["Timeout"]
+            twice = f"messages are hidden for {visible} s, its function may run for {limit} s: they are handled twice"
+            what = f"visibility of {_name(attributes['QueueArn'])}"
+            yield judged(what, visible >= limit, f"{visible} s, function {limit} s", twice, DEPLOY)
 
 
 def _enabled(what: str, mappings: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -111,6 +114,10 @@ def _mappings(patient: Patient, arn: str) -> list[dict[str, Any]]:
         "EventSourceMappings"
     ]
     return found
+
+
+def _name(arn: str) -> str:
+    return arn.rpartition(":")[2]
 
 
 def _attributes(patient: Patient, output: str) -> dict[str, str]:

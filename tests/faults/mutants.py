@@ -172,22 +172,4 @@ MUTANTS = (
         LOSSY,
         ("plain",),
     ),
-    Mutant(
-        "a page is written whatever was written before",
-        "common.store",
-        "Store.flush",
-        ' & Attr("last_event").eq(after)',
-        "",
-        UNHEARD,
-        ("stepped", "plain"),
-    ),
-    Mutant(
-        "parents are not told",
-        "common.kinship",
-        "tell_parents",
-        "family is not None and family.wants_its_parent",
-        "False",
-        LOSSY,
-        ("parent",),
-    ),
 )

@@ -5,7 +5,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,14 @@ class Deployed:
         self.mappings = {name: self.mapping(self.arn(name)) for name in QUEUES}
         self.mappings["stream"] = self.mapping(self.stream, StartingPosition="TRIM_HORIZON")
         self._stack()
-        self.sweep(1)
+        self.sweeps = True
         service.on("GET /health", {"status": "ok"})
         service.on("GET /jobs", {"jobs": []})
 
     def examined(self, *options: str) -> tuple[int, Findings]:
         """The exit code, and what was found not to be well."""
+        if self.sweeps:
+            self.measure("AWS/Lambda", "Invocations", 1, FunctionName=self.function)
         ran = CliRunner(env={"LONGRUN_API_KEY": "k"}).invoke(app, ["doctor", "--stack", STACK, "--json", *options])
         findings = json.loads(ran.stdout)["findings"]
         return ran.exit_code, {each["what"]: each for each in findings if each["level"] != "ok"}
@@ -75,12 +77,10 @@ class Deployed:
         )
         return str(made["UUID"])
 
-    def sweep(self, times: int) -> None:
-        datum = {"MetricName": "Invocations", "Value": times, "Timestamp": datetime.now(UTC)}
-        self.measure("AWS/Lambda", datum | {"Dimensions": [{"Name": "FunctionName", "Value": self.function}]})
-
-    def measure(self, namespace: str, datum: dict[str, Any]) -> None:
-        client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[datum])
+    def measure(self, namespace: str, name: str, value: float, **dimension: str) -> None:
+        datum = {"MetricName": name, "Value": value, "Timestamp": datetime.now(UTC) - timedelta(minutes=1)}
+        dimensions = [{"Name": key, "Value": text} for key, text in dimension.items()]
+        client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[datum | {"Dimensions": dimensions}])
 
     def _queue(self, output: str) -> str:
         attributes = {"VisibilityTimeout": "960"}
@@ -237,18 +237,15 @@ def test_what_was_broken_is_found(
     assert do in found[what]["do"]
 
 
-def test_a_sweeper_that_does_not_run_is_found(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.time() + 3600
-    monkeypatch.setattr("longrun.doctor.time.time", lambda: now)
+def test_a_sweeper_that_does_not_run_is_found(deployed: Deployed) -> None:
+    deployed.sweeps = False
     code, found = deployed.examined()
     assert code == 2
     assert "did not run" in found["sweeper"]["says"]
 
 
 def test_an_old_backlog_is_a_warning(deployed: Deployed) -> None:
-    dimensions = [{"Name": "QueueName", "Value": f"{STACK}-jobs"}]
-    datum = {"MetricName": "ApproximateAgeOfOldestMessage", "Value": 4000, "Timestamp": datetime.now(UTC)}
-    deployed.measure("AWS/SQS", datum | {"Dimensions": dimensions})
+    deployed.measure("AWS/SQS", "ApproximateAgeOfOldestMessage", 4000, QueueName=f"{STACK}-jobs")
     code, found = deployed.examined()
     assert code == 1
     assert "4000 s" in found[f"{STACK}-jobs"]["says"]
