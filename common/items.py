@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from common.events import Event, page_text
@@ -28,6 +28,8 @@ _TIMES = (
     "watched_until",
     "ran",
 )
+
+_COLUMNS = frozenset(field.name for field in fields(Job))
 
 
 def job_item(job: Job) -> dict[str, Any]:
@@ -76,11 +78,8 @@ def item_job(item: dict[str, Any]) -> Job:
         )
         for token, change in row.pop("history").items()
     ]
-    job_id = row.pop("pk").partition("#")[2]
-    for key in ("sk", "listed", "due"):
-        row.pop(key, None)
     return Job(
-        id=job_id,
+        id=row["pk"].partition("#")[2],
         status=Status(row.pop("status")),
         input=Payload(**row.pop("input")),
         result=Payload(**result) if (result := row.pop("result", None)) else None,
@@ -91,7 +90,8 @@ def item_job(item: dict[str, Any]) -> Job:
         priority=Priority(row.pop("priority", Priority.NORMAL)),
         waits={name: item_wait(wait) for name, wait in row.pop("waits", {}).items()},
         history=tuple(sorted(changes, key=lambda change: change.seq)),
-        **row,
+        # What a newer release has added is not for this one: both run side by side for as long as a deployment takes.
+        **{name: value for name, value in row.items() if name in _COLUMNS},
     )
 
 

@@ -199,6 +199,8 @@ class Job:
     metadata: Mapping[str, str] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     budget: Budget = field(default_factory=Budget)
+    #: The `traceparent` of the request that made it, if that is traced.
+    trace: str | None = None
     priority: Priority = Priority.NORMAL
     last_event: int = 1
     #: So long somebody may be watching over a WebSocket, and who was the last to begin: its subscription's token.

@@ -33,7 +33,15 @@ class Order:
 
 
 def make_job(
-    payloads: Payloads, order: Order, *, job_id: str, owner: str, now: float, fingerprint: str = "", delay: float = 0
+    payloads: Payloads,
+    order: Order,
+    *,
+    job_id: str,
+    owner: str,
+    now: float,
+    fingerprint: str = "",
+    delay: float = 0,
+    trace: str | None = None,
 ) -> Job:
     """A new job, its input stored where it belongs; the job itself is not put yet. `delay` is seconds."""
     return Job(
@@ -54,6 +62,7 @@ def make_job(
         task_version=order.task_version,
         callback_url=order.callback_url,
         budget=order.budget,
+        trace=trace,
         metadata=order.metadata,
         priority=order.priority,
         parent=order.parent,

@@ -107,7 +107,11 @@ class Queue:
             self.remind(reminder)
         except Exception as error:  # noqa: BLE001
             logger.warning(
-                "message not sent", job_id=reminder.job_id, delivery=reminder.delivery, error=type(error).__name__
+                "message not sent",
+                job_id=reminder.job_id,
+                owner=reminder.owner,
+                delivery=reminder.delivery,
+                error=type(error).__name__,
             )
 
     def send_all(self, reminders: Iterable[Reminder]) -> int:

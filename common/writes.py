@@ -121,6 +121,11 @@ class Writes(Reads):
             raise Failed(item_job(reasons[0]["Item"]) if reasons[0].get("Item") else None) from None
 
 
+def ended_by(job: Job, token: str) -> bool:
+    """Whether the job has ended, and by the move that left this token."""
+    return job.status.is_final and job.history[-1].token == f"{token}-end"
+
+
 def wake_after(now: float, wait: float) -> float:
     """When the sweeper is to look at a job that waits so many seconds: some time after the job's own message, if that can be
     delayed for so long; else it is the sweeper who sends it."""

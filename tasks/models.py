@@ -24,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from common import tracing
 from common.tasks import Context
 from tasks.kit.providers import ModelNotConfigured, classify
 
@@ -95,7 +96,8 @@ async def open_model(
     connected: AbstractAsyncContextManager[Model] = _adapter(choice.provider).connect(choice, environ)
     async with connected as model:
         try:
-            yield model if ctx is None else _adapter("metered").Metered(model, ctx, choice)
+            seen = model if tracing.here() is None else _adapter("traced").traced(model)
+            yield seen if ctx is None else _adapter("metered").Metered(seen, ctx, choice)
         except Exception as error:
             meaning = classify(error)
             if meaning is error:

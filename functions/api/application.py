@@ -6,8 +6,10 @@ import time
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
+from starlette.datastructures import Headers
 
 import tasks  # noqa: F401  # registers them: unknown tasks and bad inputs are refused at submission
+from common import tracing
 from common.addresses import Resolver, look_up
 from common.telemetry import logger
 from common.wiring import Services
@@ -30,6 +32,8 @@ def create_app(services: Services, *, resolve: Resolver = look_up) -> FastAPI:
         description="Jobs for AI agents, with no servers.",
         redoc_url=None,
         redirect_slashes=False,
+        # Its spans would hold the query, a ticket for example.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
     app.state.resolve = resolve
@@ -51,7 +55,10 @@ def create_app(services: Services, *, resolve: Resolver = look_up) -> FastAPI:
 
 
 class RequestLog:
-    """One line a request. Plain ASGI: Starlette's own kind of middleware would cost more than the request."""
+    """One line a request, and a span if it is traced.
+
+    Plain ASGI: Starlette's own kind of middleware would cost more than the request.
+    """
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -60,6 +67,13 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        parent = tracing.of_request(Headers(scope=scope).get("traceparent"))
+        path = scope["path"][:200]
+        with tracing.entered(parent, scope["method"], "SERVER", **{"url.path": path}) as said:
+            said["http.response.status_code"] = await self._answered(scope, receive, send)
+
+    async def _answered(self, scope: Any, receive: Any, send: Any) -> int:
+        """The answer's status."""
         started, status, has_begun = time.perf_counter(), 500, False
 
         async def watched(message: Any) -> None:
@@ -84,3 +98,4 @@ class RequestLog:
                 owner=scope.get("state", {}).get("owner"),
                 ms=round((time.perf_counter() - started) * 1000, 1),
             )
+        return status

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from common import metrics
 from common.errors import BadRequest, Conflict, InvalidTransition, LongrunError, NotFound, Unprocessable
 from common.jobs import Job, Payload, Status, is_id
 from common.tasks import REGISTRY
@@ -109,7 +110,9 @@ async def cancel_job(request: Request, job_id: str, owner: Caller) -> Response:
     """Asks the job to stop; one that nobody runs is cancelled at once."""
     services = services_of(request)
     job = find(services, owner, job_id)
-    job = services.store.request_cancel(job, secrets.token_hex(8), services.clock())
+    token = secrets.token_hex(8)
+    job = services.store.request_cancel(job, token, services.clock())
+    metrics.ended(job, by=token)
     return _answer(services, job, 202)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from common import metrics, tracing
 from common.errors import (
     BadRequest,
     Fault,
@@ -35,7 +36,7 @@ from common.jobs import (
 from common.making import Order, make_job
 from common.queue import MAX_DELAY as MAX_MESSAGE_DELAY
 from common.tasks import REGISTRY, Task
-from common.telemetry import logger
+from common.telemetry import about, logger
 from common.usage import NANO, Budget
 from common.wiring import Services
 from functions.api.body import dump, parse
@@ -120,6 +121,7 @@ def submit(
     if not is_new:
         services.limits.give_back(owner, counted)
         return _replay(job, submission, text)
+    metrics.submitted(job)
     if submission.delay_seconds <= MAX_MESSAGE_DELAY:
         _send(services, job, submission.delay_seconds)
     return Accepted(job, replayed=False)
@@ -193,6 +195,7 @@ def _job(services: Services, owner: str, submission: Submission, task: Task, tex
         now=services.clock(),
         fingerprint=fingerprint(submission, text),
         delay=submission.delay_seconds,
+        trace=tracing.here(),
     )
 
 
@@ -207,7 +210,7 @@ def _send(services: Services, job: Job, delay: int) -> None:
     try:
         services.queues.send(job, delay)
     except Exception as error:
-        logger.error("message not sent", job_id=job.id, error=type(error).__name__)
+        logger.error("message not sent", **about(job), error=type(error).__name__)
         raise Unavailable(
             "The job is stored and will start within minutes, but its message could not be sent now. "
             "Trying again with the same Idempotency-Key is safe; without one it would make a second job.",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from common import metrics
 from common.errors import DeadLettered
 from common.jobs import Failure, Job, Status
 from common.queue import Message, NotAMessage
-from common.telemetry import logger
+from common.telemetry import about, logger
 from common.wiring import Services
 
 
@@ -30,9 +31,11 @@ def bury(services: Services, record: dict[str, Any]) -> None:
     error = DeadLettered("No worker could handle this job's message; it was given up after several receives.")
     failure = Failure(type(error).__name__, str(error), retryable=True, attempt=job.attempt)
     ending = None if job.cancel_requested else failure
-    buried = services.store.bury(job, ending, secrets.token_hex(8), services.clock())
+    token = secrets.token_hex(8)
+    buried = services.store.bury(job, ending, token, services.clock())
     if buried is not None:
-        logger.error("job dead-lettered", job_id=job.id, owner=job.owner, task=job.task, attempt=job.attempt)
+        logger.error("job dead-lettered", **about(buried), task=job.task)
+        metrics.ended(buried, by=token)
 
 
 def _was_claimed_since(job: Job, record: dict[str, Any]) -> bool:

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from common.jobs import Job
 from common.live import Subscription
 from common.sockets import Gone, Undeliverable, end, log, progress, told
-from common.telemetry import logger
+from common.telemetry import about, logger
 from common.wiring import Services
 
 #: Connections that are posted to side by side.
@@ -130,7 +130,7 @@ class Delivery:
         try:
             self._tell(services, lambda: time.monotonic() < until)
         except Undeliverable as reason:
-            logger.info("connection dropped", connection=one.connection, job_id=job.id, reason=str(reason))
+            logger.info("connection dropped", connection=one.connection, **about(job), reason=str(reason))
             services.subscriptions.end(one)
             services.subscriptions.disconnect(one.connection)
             if not isinstance(reason, Gone):

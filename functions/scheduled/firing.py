@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from common import metrics
 from common.jobs import is_id
 from common.making import make_job
-from common.telemetry import logger
+from common.telemetry import about, logger
 from common.wiring import Services
 
 
@@ -54,7 +55,8 @@ def fire(services: Services, firing: Firing) -> str | None:
     job = make_job(services.payloads, schedule.order, job_id=schedule.job_id(firing.at), owner=schedule.owner, now=now)
     job, is_new = services.store.put(job, now)
     if is_new:
+        metrics.submitted(job)
         services.queues.nudge(job)
     services.schedules.note(schedule, firing.at, job.id, now)
-    logger.info("fired", owner=schedule.owner, schedule=schedule.id, job_id=job.id, is_new=is_new)
+    logger.info("fired", **about(job), schedule=schedule.id, is_new=is_new)
     return job.id

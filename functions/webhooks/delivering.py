@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from common import fetching
+from common import fetching, metrics
 from common.deliveries import Delivery, State
 from common.egress import CallFailed
 from common.endpoints import Endpoint
 from common.kinship import release_children, tell_parents
 from common.notices import Notices
 from common.queue import MAX_DELAY, Message
-from common.telemetry import logger
+from common.telemetry import about, logger
 from common.webhooks import Again, Decision, Exhausted, Try, decide, kept_answer, retry_after
 from common.wiring import Services
 from functions.webhooks.signing import signed
@@ -108,6 +108,8 @@ class Courier:
             status=made.status if made else None,
             decision=type(decision).__name__,
         )
+        if written and isinstance(decision, Exhausted):
+            metrics.webhook_given_up()
         if written and isinstance(decision, Again) and decision.after <= MAX_DELAY:
             await asyncio.to_thread(services.webhook_queue.nudge, delivery.reminder(decision.after))
 
@@ -121,4 +123,4 @@ class Courier:
         tell_parents(self.services, [job])
         if job.status.is_final:
             release_children(self.services, job)
-        logger.warning("webhooks recovered", job_id=job_id, made=made)
+        logger.warning("webhooks recovered", **about(job), made=made)

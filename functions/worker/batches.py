@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.batch import AsyncBatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from common.queue import Message
-from common.telemetry import logger
+from common.telemetry import follow, logger
 from common.wiring import Services
 from functions.worker.runner import Later, Runner
 from functions.worker.supervision import Span
@@ -29,10 +29,11 @@ def make_handler(services: Services, runner: Runner) -> Callable[[dict[str, Any]
 
     async def handle(record: SQSRecord, span: Span) -> None:
         message = Message.from_record(record.raw_event)
+        follow(job_id=message.job_id, owner=message.owner)
         try:
             outcome = await runner.run(message, span)
         except Exception:  # noqa: BLE001
-            logger.exception("message failed", job_id=message.job_id)
+            logger.exception("message failed")
             outcome = Later(AFTER_ERROR)
         if isinstance(outcome, Later):
             _hide(services, message, outcome.seconds)
@@ -51,4 +52,4 @@ def _hide(services: Services, message: Message, seconds: float) -> None:
     try:
         services.queues.hide(message, seconds)
     except Exception as error:  # noqa: BLE001  # then it comes back after the queue's own time-out
-        logger.warning("message not hidden", job_id=message.job_id, error=type(error).__name__)
+        logger.warning("message not hidden", error=type(error).__name__)

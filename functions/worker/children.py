@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from common import metrics
 from common.errors import InvalidInput, Permanent
 from common.families import MAX_CHILDREN, Ended, Family, child_id
 from common.items import ms
@@ -117,9 +118,17 @@ class Children:
         )
         now = services.clock()
         child = make_job(
-            services.payloads, order, job_id=child_id(parent, family.name, number), owner=parent.owner, now=now
+            services.payloads,
+            order,
+            job_id=child_id(parent, family.name, number),
+            owner=parent.owner,
+            now=now,
+            trace=parent.trace,
         )
-        return services.store.put(child, now)[0]
+        child, is_new = services.store.put(child, now)
+        if is_new:
+            metrics.submitted(child)
+        return child
 
     def _result(self, ended: Ended | None) -> dict[str, Any]:
         if ended is None:
@@ -131,4 +140,5 @@ class Children:
         services, now = self.services, self.services.clock()
         child = services.store.get(child_id(self.job, family.name, number), now, consistent=True)
         if child is not None and not child.status.is_final:
-            services.store.request_cancel(child, f"parent-{child.token[:8]}-{child.version}", now)
+            token = f"parent-{child.token[:8]}-{child.version}"
+            metrics.ended(services.store.request_cancel(child, token, now), by=token)

@@ -18,6 +18,7 @@ from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from common import tracing
 from common.context import Call, Child, Gathering, Stopped
 from common.errors import ChildFailed, Retryable
 from common.jobs import MAX_WAIT, Wait, WaitKind
@@ -76,7 +77,8 @@ class Durable:
             await self._gate()
             self._in_flight += 1
             try:
-                text = self.to_json(await self._tries(call))
+                with tracing.span(f"step {call.name}"):
+                    text = self.to_json(await self._tries(call))
                 found = await self._written(key, _of(call), text)
             finally:
                 self._in_flight -= 1
@@ -164,7 +166,9 @@ class Durable:
         if found is None:
             if self._is_paused:
                 self._leave_now()
-            found = self._write_plainly(key, _of(call), self.to_json(self._try_plainly(call)))
+            with tracing.span(f"step {call.name}"):
+                text = self.to_json(self._try_plainly(call))
+            found = self._write_plainly(key, _of(call), text)
         return self.steps.value(found, call.result_type)
 
     def wait_plainly(self, kind: WaitKind, name: str, key: str | None, seconds: float, **asked: Any) -> Any:

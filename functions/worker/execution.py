@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import ctypes
 import json
 import threading
@@ -95,7 +96,9 @@ class Execution:
         self._inside = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main_task: asyncio.Task[Any] | None = None
-        self._thread = threading.Thread(target=self._run, name=f"job-{job.id[:8]}", daemon=True)
+        # Its lines and spans are the job's, as here.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name=f"job-{job.id[:8]}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -111,7 +111,7 @@ class Places:
         delay = bounce_delay(message.bounces, self._chance)
         self._services.store.put_off(message.job_id, self._services.clock() + delay)
         self._services.queues.send_back(message, owner, task, delay)
-        logger.info("no place", job_id=message.job_id, owner=owner, task=task, bounces=message.bounces + 1)
+        logger.info("no place", owner=owner, task=task, bounces=message.bounces + 1)
 
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.to_thread(function, *arguments)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from common import metrics, tracing
 from common.context import printable
 from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, StepMismatch, TaskTimeout, WorkerLost
 from common.families import family_name
@@ -17,7 +18,7 @@ from common.jobs import Failure, Job, Report, Status, WaitKind
 from common.queue import MAX_DELAY, Message
 from common.retries import Retry, decide, is_retryable
 from common.tasks import Registry, Task
-from common.telemetry import logger
+from common.telemetry import about, follow, logger
 from common.wiring import Services
 from functions.worker.children import Children
 from functions.worker.execution import Execution, Outcome, Raised, Returned
@@ -68,7 +69,15 @@ class Runner:
             job = await _call(store.claim, message.job_id, token=secrets.token_hex(8), now=clock())
         except NotClaimable as refused:
             return await self._unclaimed(message, refused.job, span)
-        deadline = clock() + job.timeout_seconds - job.ran_before
+        follow(**about(job))
+        metrics.claimed(job)
+        of_attempt = {f"longrun.{name}": value for name, value in about(job).items()}
+        with tracing.entered(job.trace, f"attempt {job.task}", "CONSUMER", **of_attempt):
+            await self._attempt(job, message, place, span)
+        return Done()
+
+    async def _attempt(self, job: Job, message: Message, place: Place, span: Span) -> None:
+        deadline = self._services.clock() + job.timeout_seconds - job.ran_before
         supervision = Supervision(self._services, self._pace, job, message, deadline, span, place)
         execution = self._execution(job, supervision)
         if job.cancel_requested:  # the worker before this one died with that wish unanswered
@@ -79,7 +88,6 @@ class Runner:
         await self._conclude(supervision, execution)
         if supervision.has_renewed:
             await self._acknowledge(message)
-        return Done()
 
     def _execution(self, job: Job, supervision: Supervision) -> Execution:
         clock = self._services.clock
@@ -136,10 +144,11 @@ class Runner:
             )  # its lease ran out since the claim was refused: the answer took long, or this process stood still
         lost = _failure(WorkerLost(f"The worker died; that was attempt {job.attempt} of {job.max_attempts}."), job)
         error = None if job.cancel_requested else lost
-        buried = await _call(self._services.store.bury, job, error, secrets.token_hex(8), now)
+        token = secrets.token_hex(8)
+        buried = await _call(self._services.store.bury, job, error, token, now)
         if buried is None:
             return Later(1)
-        _log_ending(buried)
+        _tell(buried, token)
         return Done()
 
     async def _conclude(self, supervision: Supervision, execution: Execution) -> None:
@@ -151,7 +160,7 @@ class Runner:
             pass
         finally:
             execution.outbox.close()
-        logger.warning("lease lost", job_id=supervision.job.id, attempt=supervision.job.attempt)
+        logger.warning("lease lost")
 
     async def _flushed(self, job: Job, execution: Execution) -> Job:
         """The job, with the last of what its task said written down. Raises LeaseLost."""
@@ -167,7 +176,7 @@ class Runner:
         try:
             await _call(self._services.queues.delete, message)
         except Exception as error:  # noqa: BLE001  # then it comes back and finds that there is nothing to do
-            logger.warning("message not deleted", job_id=message.job_id, error=type(error).__name__)
+            logger.warning("message not deleted", error=type(error).__name__)
 
     async def _end(self, job: Job, supervision: Supervision, execution: Execution) -> None:
         """Writes how the attempt ended, or where it is to go on. Raises LeaseLost."""
@@ -182,7 +191,7 @@ class Runner:
                 ended = await self._surely(store.end_cancelled, job, report, clock())
             case Raised(error):
                 ended = await self._failed(job, error, report)
-        _log_ending(ended)
+        _tell(ended, job.token)
 
     async def _paused(self, job: Job, paused: Paused, ran: float, report: Report) -> Job:
         """Puts the job down, to be taken up again by the next message."""
@@ -235,8 +244,7 @@ class Runner:
             except (LeaseLost, CancelRequested):
                 raise
             except Exception as error:  # noqa: BLE001
-                job_id = getattr(arguments[0], "id", arguments[0])  # of a job, or its id itself
-                logger.warning("write failed", job_id=job_id, write=write.__name__, error=type(error).__name__)
+                logger.warning("write failed", write=write.__name__, error=type(error).__name__)
                 await asyncio.sleep(wait)
         return await _call(write, *arguments)
 
@@ -267,13 +275,13 @@ def _failure(error: BaseException, job: Job) -> Failure:
     return Failure(type(error).__name__, message, is_retryable(error), job.attempt)
 
 
-def _log_ending(job: Job) -> None:
+def _tell(job: Job, token: str) -> None:
+    """Of an attempt that ended, and of a job, if it was this token's move."""
     logger.info(
         "attempt ended",
-        job_id=job.id,
-        owner=job.owner,
+        **about(job),
         task=job.task,
-        attempt=job.attempt,
         status=job.status,
         error=job.error.type if job.error else None,
     )
+    metrics.ended(job, by=token)

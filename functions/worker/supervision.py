@@ -157,7 +157,7 @@ class Supervision:
         except LeaseLost:
             self._stop(execution, Stop.LEASE_LOST)
         except Exception as error:  # noqa: BLE001  # the lease outlives a few failures; if not, the fence holds
-            logger.warning("contact failed", job_id=self.job.id, attempt=self.job.attempt, error=type(error).__name__)
+            logger.warning("contact failed", error=type(error).__name__)
         else:
             if cancelled and self.stopped is None:
                 self._stop(execution, Stop.CANCELLED)

@@ -166,9 +166,9 @@ MUTANTS = (
     Mutant(
         "leases are not renewed",
         "functions.worker.supervision",
-        "Supervision._tend",
-        "elif now >= self._next_renewal:",
-        "elif False:",
+        "Supervision._renew",
+        "self.job = await self._call(self._services.store.renew, self.job, self._services.clock())",
+        "pass",
         LOSSY,
         ("plain",),
     ),

@@ -58,6 +58,9 @@ class Scenario:
     #: What clients want, and how much of it.
     wishes: tuple[tuple[str, int], ...] = WISHES
 
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True)
 class Report:

@@ -18,13 +18,12 @@ from tests.faults.simulation import HOUR, Report, Scenario
 SEEDS = (1, 2, 3)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("scenario", dict.fromkeys(SCENARIOS), ids=lambda scenario: scenario.name)
-def test_whatever_fails_every_invariant_holds(scenario: Scenario, seed: int, record_property: Any) -> None:
-    report: Report = run(Order(replace(scenario, jobs=16), seed))
+@pytest.mark.parametrize(("seed", "scenario"), enumerate(SCENARIOS, 1), ids=str)
+def test_whatever_fails_every_invariant_holds(seed: int, scenario: Scenario, record_property: Any) -> None:
+    report: Report = run(Order(replace(scenario, jobs=12), seed))
     record_property("run", f"{scenario.name:<12} {report.jobs} jobs, {report.calls} calls, {report.faults}")
     assert not report.violations
-    assert report.jobs >= 16
+    assert report.jobs >= 12
     assert sum(report.faults.values()) > 10
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,9 +17,9 @@ from pydantic import BaseModel
 
 from common.context import Context
 from common.errors import Retryable
-from common.jobs import Job, Payload, Status
+from common.jobs import LEASE, Job, Payload
 from common.tasks import Registry, _defined
-from common.telemetry import logger
+from common.telemetry import about, logger
 from common.wiring import Services
 from functions.api.application import create_app
 from functions.webhooks.delivering import Courier
@@ -108,6 +110,10 @@ def failing(services: Services) -> Iterator[Callable[[str], None]]:
     emitter.unregister("provide-client-params.dynamodb.*", fail)
 
 
+def ids(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: line[name] for name in ("job_id", "owner", "attempt") if name in line}
+
+
 def lines(logged: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in logged.getvalue().splitlines() if line.startswith("{")]
 
@@ -179,9 +185,55 @@ def test_what_a_task_says_and_how_it_fails_is_in_the_job_and_not_in_the_log(
     assert seen.attempt == 1
     assert CANARY in repr(seen) or task is talkative
 
-    ended = [line for line in lines(logged) if line.get("job_id") == job.id]
-    assert seen.status is Status.WAITING or ended
+    told = lines(logged)
+    assert "attempt ended" in {line["message"] for line in told}
+    assert [about(job) | {"attempt": 1}] * len(told) == [ids(line) for line in told]
     assert CANARY not in logged.getvalue() + "".join(capsys.readouterr())
+
+
+def test_lines_of_jobs_that_run_side_by_side_each_name_their_own(
+    services: Services, make_job: Callable[..., Job], make_worker: Any, clock: Clock, logged: io.StringIO
+) -> None:
+    together = threading.Barrier(3)
+
+    def inside(ctx: Context, input: Anything) -> None:
+        together.wait(10)
+        logger.info("inside")
+
+    async def awaiting(ctx: Context, input: Anything) -> None:
+        await asyncio.to_thread(together.wait, 10)
+        await asyncio.to_thread(logger.info, "inside")
+
+    registry = Registry()
+    for task in (inside, awaiting):
+        registry.add(_defined(task))
+    payload = Payload(size=12, inline='{"text": ""}')
+    taken_over = make_job(owner="acme", task="inside", input=payload)
+    services.store.claim(taken_over.id, token="dead", now=clock())
+    clock.advance(LEASE + 1)
+    first = [make_job(owner=owner, task="awaiting", input=payload) for owner in ("acme", "emca")]
+    for job in (taken_over, *first):
+        services.queues.send(job)
+    make_worker(registry=registry)()
+
+    expected = [about(taken_over) | {"attempt": 2}, *(about(job) | {"attempt": 1} for job in first)]
+    for message in ("inside", "attempt ended"):
+        told = [ids(line) for line in lines(logged) if line["message"] == message]
+        assert sorted(told, key=repr) == sorted(expected, key=repr)
+    logger.info("outside")
+    assert ids(lines(logged)[-1]) == {}
+
+
+def test_lines_of_what_is_traced_name_the_trace_and_no_others_do(
+    api: Api, worker: Any, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    for sampled in (1, 0):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-{'0' * 7}1-{'1' * 24};Parent={'2' * 16};Sampled={sampled}")
+        assert api("POST", "/jobs", json={"task": "echo", "input": {}}, headers=headers).status == 202
+        worker()
+    told = [(line["message"], line.get("trace_id")) for line in lines(logged)]
+    assert told == [("request", "a" * 32), ("attempt ended", "a" * 32), ("request", None), ("attempt ended", None)]
 
 
 def test_what_nobody_foresaw_is_logged_without_the_words_of_the_input(
@@ -201,7 +253,7 @@ def test_what_nobody_foresaw_is_logged_without_the_words_of_the_input(
     assert CANARY not in answer.text
 
     (failed,) = [line for line in lines(logged) if line["message"] == "message failed"]
-    assert failed["job_id"] == job
+    assert ids(failed) == {"job_id": job, "owner": "acme"}, "it has no attempt yet"
     (unforeseen,) = [line for line in lines(logged) if line["message"] == "unforeseen"]
     for line in (failed, unforeseen):
         assert line["exception"].endswith("ValueError")

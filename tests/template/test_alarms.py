@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from common.metrics import NAMESPACE, WHOLE, Metric
 from tests.conftest import RESOURCES, ROOT
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 ALARMS = {name: each["Properties"] for name, each in RESOURCES.items() if each["Type"] == "AWS::CloudWatch::Alarm"}
 
-#: What the functions say of jobs (namespace Longrun), and alarms watch.
-OWN_METRICS = {"JobsFailed", "JobsFinished", "QueueDelay", "WebhooksGivenUp"}
-OWN_DIMENSION = [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}]
+OWN_DIMENSION = [{"Name": next(iter(WHOLE)), "Value": {"Ref": "AWS::StackName"}}]
 
 
 def metrics(alarm: dict[str, Any]) -> list[dict[str, Any]]:
@@ -60,6 +59,13 @@ def test_every_queue_is_watched(metric: str, queues: set[str]) -> None:
 
 
 def test_what_the_functions_say_themselves_is_told_apart_by_stack_alone() -> None:
-    own = [metric for alarm in ALARMS.values() for metric in metrics(alarm) if metric["Namespace"] == "Longrun"]
-    assert {metric["MetricName"] for metric in own} == OWN_METRICS
+    watched = [metric for alarm in ALARMS.values() for metric in metrics(alarm)]
+    own = [metric for metric in watched if not metric["Namespace"].startswith("AWS/")]
+    assert {metric["Namespace"] for metric in own} == {NAMESPACE}
+    assert {metric["MetricName"] for metric in own} == {
+        Metric.JOBS_FAILED,
+        Metric.JOBS_FINISHED,
+        Metric.QUEUE_DELAY,
+        Metric.WEBHOOKS_GIVEN_UP,
+    }
     assert all(metric["Dimensions"] == OWN_DIMENSION for metric in own)

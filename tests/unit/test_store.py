@@ -134,3 +134,16 @@ def test_other_errors_are_not_swallowed(store: Store, make_job: Callable[..., Jo
     ):
         with pytest.raises(ClientError, match="ResourceNotFound"):
             move()
+
+
+def test_what_a_newer_release_has_added_to_a_job_is_passed_over(store: Store, make_job: Callable[..., Job]) -> None:
+    """While a deployment is under way, its functions and those before them see the same jobs."""
+    job = store.get(make_job().id, 0, consistent=True)
+    assert job is not None
+    store._client.update_item(
+        TableName=store._table,
+        Key={"pk": {"S": f"job#{job.id}"}, "sk": {"S": "job"}},
+        UpdateExpression="SET added_later = :x",
+        ExpressionAttributeValues={":x": {"S": "x"}},
+    )
+    assert store.get(job.id, 0, consistent=True) == job
