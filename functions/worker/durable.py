@@ -43,11 +43,15 @@ class Left(Stopped):
 
 @dataclass
 class Durable:
-    """One run's steps, called from the task. `to_json` gives a result's text, `say` puts an event into the job's log."""
+    """One run's steps, called from the task. `to_json` gives a result's text, `say` puts an event into the job's log.
+
+    `leased_until` tells until when the job is this worker's, for all it knows: no step is begun after that.
+    """
 
     steps: Steps
     children: Children
     clock: Callable[[], float]
+    leased_until: Callable[[], float]
     to_json: Callable[[Any], str]
     say: Callable[[str, dict[str, Any]], None]
     stop_here: Callable[[], None]
@@ -127,6 +131,9 @@ class Durable:
         if self._is_paused:
             self._settle(asyncio.get_running_loop())
             await asyncio.Event().wait()  # until the task is left
+        # A process that stood still may have lost its job; its next contact with the table shows it, and stops the task.
+        while self.clock() >= self.leased_until():
+            await asyncio.sleep(LOOK_AROUND)
 
     async def _tries(self, call: Call) -> Any:
         for tried in range(call.retries + 1):
@@ -166,6 +173,9 @@ class Durable:
         if found is None:
             if self._is_paused:
                 self._leave_now()
+            while self.clock() >= self.leased_until():
+                self.stop_here()
+                time.sleep(LOOK_AROUND)
             with tracing.span(f"step {call.name}"):
                 text = self.to_json(self._try_plainly(call))
             found = self._write_plainly(key, _of(call), text)

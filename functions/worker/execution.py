@@ -82,11 +82,14 @@ class Execution:
             self.steps,
             Children(services, job, find),
             services.clock,
+            lambda: self.leased_until,
             to_json,
             self.say,
             stop_here=self._stop_here,
             leave=self._cancel,
         )
+        #: Seconds since 1970, as of the latest renewal.
+        self.leased_until = job.lease_until or 0.0
         #: The job's usage, over all attempts; None until this one has used something.
         self.usage: Usage | None = None
         self._stopping = False

@@ -113,6 +113,7 @@ class Supervision:
             if execution.outcome is None:
                 await self._nap(execution)
             await self._tend(execution)
+            execution.leased_until = self.job.lease_until or 0.0
 
     async def _nap(self, execution: Execution) -> None:
         now = self._services.clock()

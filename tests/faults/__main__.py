@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -94,11 +94,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--jobs", type=int, default=10_000, help="how many jobs, at the least")
     parser.add_argument("--seed", type=int, default=1, help="the first seed; a seed gives the same run again")
+    parser.add_argument("--largest", type=int, default=40, help="the most children that a job has")
     parser.add_argument("--scenario", choices=sorted({scenario.name for scenario in SCENARIOS}), help="only that one")
     parser.add_argument("--side-by-side", type=int, help="how many runs at a time; as many as there are processors")
     given = parser.parse_args()
     try:
-        chosen = [each for each in SCENARIOS if given.scenario in (None, each.name)]
+        chosen = [replace(each, largest=given.largest) for each in SCENARIOS if given.scenario in (None, each.name)]
         sums = campaign(chosen, given.jobs, given.seed, given.side_by_side)
     except RunFailed as failed:
         Console(stderr=True).print(str(failed), markup=False)

@@ -33,10 +33,15 @@ class Plan:
     has_key: bool
 
     @classmethod
-    def drawn(cls, chance: random.Random, number: int, owners: Sequence[str], wishes: Mapping[str, int]) -> Plan:
+    def drawn(
+        cls, chance: random.Random, number: int, owners: Sequence[str], wishes: Mapping[str, int], largest: int
+    ) -> Plan:
+        """`largest` is how many children a job has at the most."""
         task = chance.choices(list(wishes), list(wishes.values()))[0]
         size = chance.choices([0, 1_500, 120_000], [8, 2, 1])[0]
         given = {"n": number, "seconds": round(chance.choice([0, 5, 20, 60, 100]) * chance.random(), 1), "size": size}
+        if task == "parent":
+            given["children"] = 4 + number % (largest - 3)
         options: dict[str, Any] = {"priority": chance.choice(["low", "normal", "high"])}
         if chance.random() < 0.15:
             options["delay_seconds"] = chance.choice([20, 600, 1_200])

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 SETTLED = ("status", "result", "error", "attempt", "finished_at", "expires_at", "created_at")
 #: How long after a kill the job may stand still, in seconds: its lease, the sweeper's minute, and one more.
 RECOVERY = LEASE + 60 + 60
-#: How often botocore tries a call.
-TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,9 @@ class Seen:
     #: Which process claimed it last, and when that was killed while it held it.
     holder: Process | None = None
     killed_at: float | None = None
-    #: How many answers about it in a row its holder did not hear; after all its tries it knows nothing of its claim.
-    unheard: int = 0
+    #: The claim's token, and whether its holder knows what came of its latest call with that: it may not know that it has it.
+    token: str = ""
+    is_heard: bool = False
     #: Its owner asks for another life of it.
     is_retried: bool = False
     revived: int = 0
@@ -68,7 +67,9 @@ class Ledger:
         self.violations: list[Violation] = []
         self.jobs: dict[str, Accepted] = {}
         self.is_closed = False
+        #: The call that was watched last: the jobs that it was to write, and what it said.
         self._touched: set[str] = set()
+        self._given = ""
         self._seen: dict[str, Seen] = defaultdict(Seen)
         self._by_key: dict[tuple[str, str], str] = {}
         self._recorded: dict[table.Key, tuple[int, Any]] = {}
@@ -89,6 +90,7 @@ class Ledger:
 
         def after() -> None:
             self._touched = {pk.partition("#")[2] for pk, sk in keys if sk == "job"}
+            self._given = json.dumps(given)
             for key in keys:
                 now = table.row(key)
                 if key[0].startswith("job#") and now != before[key]:
@@ -99,10 +101,8 @@ class Ledger:
     def answered(self, process: Process, is_lost: bool) -> None:
         for job_id in self._touched:
             seen = self._seen[job_id]
-            if seen.holder is process:
-                seen.unheard = seen.unheard + 1 if is_lost else 0
-                if seen.unheard == TRIES:
-                    seen.holder = None
+            if seen.holder is process and seen.token in self._given:
+                seen.is_heard = not is_lost
         self._touched = set()
 
     def _written(self, process: Process, key: table.Key, old: table.Row | None, new: table.Row | None) -> None:
@@ -119,6 +119,9 @@ class Ledger:
             self.expect(new is not None, "nothing is deleted", job_id, "the job's item went away")
             return
         was, now = Status(old["status"]), Status(new["status"])
+        if was.is_final and new["created_at"] != old["created_at"]:
+            self._replaced(job_id, old)
+            return
         if was.is_final and seen.is_retried and now is Status.PENDING and len(seen.endings) == 1:
             seen.endings.clear()
             seen.revived += 1
@@ -137,13 +140,22 @@ class Ledger:
         if now.is_final or is_claim:
             self._recovered(seen, job_id)
         if is_claim:
-            is_living = was is Status.RUNNING and seen.holder is not None and job_id not in self.journal.poisoned
+            is_living = was is Status.RUNNING and seen.is_heard and job_id not in self.journal.poisoned
             is_dead = not (is_living and self.cloud.rates.is_gentle)
             self.expect(is_dead, "no living worker is taken for dead", job_id, f"attempt {new['attempt']}")
-            seen.holder, seen.unheard = process, 0
+            seen.holder, seen.token, seen.is_heard = process, new["token"], False
             process.on_death.append(lambda: self._died(process, job_id))
         elif now is not Status.RUNNING:
             seen.holder = None
+
+    def _replaced(self, job_id: str, old: table.Row) -> None:
+        """Keys live as long as their jobs: whoever asks again after that has another job, of the same id."""
+        has_expired = old["expires_at"] <= self.world.now + self.cloud.rates.skew
+        self.expect(has_expired, "one key, one job", job_id, "replaced before it had expired")
+        self._seen[job_id] = Seen(revived=self._seen[job_id].revived + 1)
+        self._views.pop(job_id, None)
+        self._recorded = {key: kept for key, kept in self._recorded.items() if key[0] != f"job#{job_id}"}
+        self.journal.forget(job_id)
 
     def _died(self, process: Process, job_id: str) -> None:
         seen = self._seen[job_id]

@@ -57,6 +57,8 @@ class Scenario:
     patience: float = 12 * HOUR
     #: What clients want, and how much of it.
     wishes: tuple[tuple[str, int], ...] = WISHES
+    #: Most children of a job.
+    largest: int = 12
 
     def __str__(self) -> str:
         return self.name
@@ -170,7 +172,7 @@ class Simulation:
             self.cloud.trouble()
 
     def _client(self, number: int) -> Client:
-        plan = Plan.drawn(self.world.random, number, OWNERS, dict(self.scenario.wishes))
+        plan = Plan.drawn(self.world.random, number, OWNERS, dict(self.scenario.wishes), self.scenario.largest)
         others = [key for owner, key in self.keys.items() if owner != plan.owner]
         return Client(self.world, self.functions["api"], self.ledger, plan, self.keys[plan.owner], others[0])
 

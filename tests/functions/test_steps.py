@@ -237,6 +237,39 @@ def test_a_step_has_a_time_limit_of_its_own(run: Run, plain: bool) -> None:
     assert failed(job)[0] == "TimeoutError"
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_worker_that_stood_still_until_its_lease_was_over_begins_no_step(
+    begin: Callable[..., Job],
+    again: Callable[..., Job],
+    real_time: Services,
+    effects: Effects,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: bool,
+) -> None:
+    """Found by simulation: thawed before it had heard from the table, it began a step that the next worker had finished."""
+    claim = real_time.store.claim
+
+    def frozen(job_id: str, *, token: str, now: float) -> Job:
+        mine = claim(job_id, token=token, now=now - LEASE - 10)
+        claim(job_id, token="another", now=now)
+        return mine
+
+    def effect() -> None:
+        effects["begun"] += 1
+
+    def stepping(ctx: Context, input: Given) -> None:
+        ctx.step("one", effect)
+
+    async def stepping_on(ctx: Context, input: Given) -> None:
+        await ctx.step("one", effect)
+
+    job = begin(stepping if plain else stepping_on)
+    monkeypatch.setattr(real_time.store, "claim", frozen)
+    left = again(job.id)
+    assert (left.status, left.token, left.attempt) == (Status.RUNNING, "another", 2)
+    assert not effects
+
+
 def test_a_step_is_recorded_though_the_answer_of_a_write_before_it_was_lost(
     begin: Callable[..., Job],
     again: Callable[..., Job],
