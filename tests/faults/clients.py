@@ -41,7 +41,7 @@ class Plan:
         size = chance.choices([0, 1_500, 120_000], [8, 2, 1])[0]
         given = {"n": number, "seconds": round(chance.choice([0, 5, 20, 60, 100]) * chance.random(), 1), "size": size}
         if task == "parent":
-            given["children"] = 4 + number % (largest - 3)
+            given["children"] = 4 + number * 7 % (largest - 3)
         options: dict[str, Any] = {"priority": chance.choice(["low", "normal", "high"])}
         if chance.random() < 0.15:
             options["delay_seconds"] = chance.choice([20, 600, 1_200])

@@ -121,6 +121,8 @@ class Cloud:
     #: Told that the table may have changed.
     on_write: Callable[[], None] = lambda: None
     last_kill: float = 0
+    #: When the last sandbox that stood still goes on.
+    last_thaw: float = 0
     calls: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     #: What happened, in order: a seed must give the same again.
@@ -205,6 +207,7 @@ class Cloud:
             process.kill()
         if self.strikes("frozen"):
             process.frozen_until = self.world.now + self.world.random.uniform(*self.rates.thaws)
+            self.last_thaw = max(self.last_thaw, process.frozen_until)
             self.world.sleep(0)
 
     def _is_in_trouble(self, service: str, kind: str) -> bool:

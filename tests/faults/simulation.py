@@ -138,6 +138,7 @@ class Simulation:
     def _is_at_rest(self) -> bool:
         return (
             all(one.is_done for one in self.clients)
+            and self.world.now > self.cloud.last_thaw + 60  # what was frozen may still submit something
             and self.stream.is_idle
             and not any(queue.messages for queue in self.queues.values())
             and not any("due" in row for _, row in table.rows())

@@ -102,7 +102,7 @@ def register(journal: Journal) -> None:
     async def parent(ctx: Context, input: Given) -> Any:
         run = journal.enter(ctx)
         inputs = [Given(n=input.n * 100 + number, seconds=input.seconds) for number in range(input.children)]
-        found = await ctx.gather("plain", inputs, concurrency=3 + input.n % 5)
+        found = await ctx.gather("plain", inputs, concurrency=3 + input.n % 5 * 9)
         for number, child in enumerate(found):
             if child.ok and child.result["double"] != inputs[number].n * 2:
                 raise Permanent("A child's result is another's.")
