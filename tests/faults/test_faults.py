@@ -18,7 +18,7 @@ from tests.faults.simulation import HOUR, Report, Scenario
 SEEDS = (1, 2, 3)
 
 
-@pytest.mark.parametrize(("seed", "scenario"), enumerate(SCENARIOS, 1), ids=str)
+@pytest.mark.parametrize(("seed", "scenario"), list(enumerate(SCENARIOS, 1)), ids=str)
 def test_whatever_fails_every_invariant_holds(seed: int, scenario: Scenario, record_property: Any) -> None:
     report: Report = run(Order(replace(scenario, jobs=12), seed))
     record_property("run", f"{scenario.name:<12} {report.jobs} jobs, {report.calls} calls, {report.faults}")
