@@ -96,7 +96,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--jobs", type=int, default=10_000, help="how many jobs, at the least")
     parser.add_argument("--seed", type=int, default=1, help="the first seed; a seed gives the same run again")
-    parser.add_argument("--largest", type=int, default=100, help="the most children that a job has")
+    parser.add_argument("--largest", type=int, default=30, help="the most children that a job has")
     parser.add_argument("--scenario", choices=sorted({scenario.name for scenario in SCENARIOS}), help="only that one")
     parser.add_argument("--side-by-side", type=int, help="how many runs at a time; as many as there are processors")
     given = parser.parse_args()

@@ -160,7 +160,7 @@ class Ledger:
     def _died(self, process: Process, job_id: str) -> None:
         seen = self._seen[job_id]
         if seen.holder is process:
-            seen.killed_at = self.world.now
+            seen.killed_at, seen.is_heard = self.world.now, False
 
     def _recovered(self, seen: Seen, job_id: str) -> None:
         if seen.killed_at is not None and self.cloud.rates.only_kills:
