@@ -29,7 +29,7 @@ LOCKED_GROUPS := common api worker webhooks dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo key keys revoke limits test lint unit browser e2e permissions validate faults campaign bench bench-live format lock build deploy destroy clean
+.PHONY: help setup run demo key keys revoke limits test lint unit browser e2e permissions validate faults processes campaign bench bench-live format lock build deploy destroy clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -105,6 +105,9 @@ permissions: $(STAMP) ## take each right from each function once: what needs it 
 
 faults: $(STAMP) ## simulate faults of every kind, and show which invariant finds which deliberate mistake
 	$(BIN)/pytest -n auto --dist worksteal tests/faults
+
+processes: $(STAMP) ## five hundred jobs on the built functions, whose processes are killed while the emulator stands still at times
+	LONGRUN_PROCESSES=1 $(BIN)/pytest -rA tests/e2e/test_many_faults.py
 
 campaign: $(STAMP) ## simulate ten thousand jobs under faults, over and over (JOBS=1000 SEED=7); it takes its time
 	@$(BIN)/python -m tests.faults $(if $(JOBS),--jobs "$(JOBS)") $(if $(SEED),--seed "$(SEED)")

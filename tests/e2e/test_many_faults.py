@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
 
 from dev.emulator import until
 from tests.e2e.deployment import Deployment
@@ -73,6 +74,7 @@ class Trouble:
         self.stops += 1
 
 
+@pytest.mark.skipif("LONGRUN_PROCESSES" not in os.environ, reason="needs the machine for itself: make processes")
 def test_five_hundred_jobs_outlive_killed_processes_and_a_table_that_stands_still(
     deployment: Deployment, record_property: Any
 ) -> None:
