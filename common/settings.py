@@ -9,6 +9,9 @@ from enum import StrEnum
 from common.egress import LOCAL, PUBLIC, Policy
 from common.jobs import LEASE
 
+#: Who calls without a key where that is allowed.
+LOCAL_OWNER = "local"
+
 
 class AuthMode(StrEnum):
     API_KEYS = "ApiKeys"

@@ -9,11 +9,8 @@ from fastapi import Depends, Query, Request
 
 from common.errors import NotFound, Unauthorized
 from common.keys import NotAnOwner, check_owner
-from common.settings import AuthMode
+from common.settings import LOCAL_OWNER, AuthMode
 from common.wiring import Services
-
-#: Who calls without a key where that is allowed.
-LOCAL = "local"
 
 #: What the owners begin with that stand for a subject which cannot be an owner's name itself.
 HASHED = "sub."
@@ -29,8 +26,8 @@ async def caller(request: Request) -> str:
     credentials = _credentials(request)
     if credentials is None:
         if services.settings.auth_mode is AuthMode.OPEN:
-            request.state.owner = LOCAL
-            return LOCAL
+            request.state.owner = LOCAL_OWNER
+            return LOCAL_OWNER
         raise Unauthorized("Send a valid API key: Authorization: Bearer lr_…")
     owner = services.keys.owner_of(credentials, services.clock())
     if owner is None:

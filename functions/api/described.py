@@ -94,17 +94,9 @@ KEYS: Schema = {
 TICKET: Schema = {"type": "apiKey", "in": "query", "name": "ticket", "description": "From POST /live-ticket."}
 
 
-def describe(app: FastAPI) -> None:
-    """Has the app serve the whole document."""
-
-    def document() -> Schema:
-        if app.openapi_schema is None:
-            app.openapi_schema = _completed(
-                get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            )
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]
+def described(app: FastAPI) -> Schema:
+    """The whole document."""
+    return _completed(get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes))
 
 
 def _completed(document: Schema) -> Schema:

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.live import Connection
-from common.settings import AuthMode
+from common.settings import LOCAL_OWNER, AuthMode
 from common.telemetry import logger
 from common.wiring import Services
 
@@ -18,8 +18,6 @@ from common.wiring import Services
 PROTOCOL = "longrun"
 #: What an API key among the sub-protocols begins with.
 KEY = "key."
-#: Who connects without a key where that is allowed.
-LOCAL = "local"
 
 
 def connect(services: Services, event: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +52,7 @@ def _caller(services: Services, connection_id: str, ticket: str | None, protocol
         return None
     keys = [protocol.removeprefix(KEY) for protocol in protocols if protocol.startswith(KEY)]
     is_open = services.settings.auth_mode is AuthMode.OPEN
-    owner = services.keys.owner_of(keys[0], now) if keys else LOCAL if is_open else None
+    owner = services.keys.owner_of(keys[0], now) if keys else LOCAL_OWNER if is_open else None
     return None if owner is None else Connection(connection_id, owner)
 
 

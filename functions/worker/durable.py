@@ -128,12 +128,12 @@ class Durable:
         return _children(await asyncio.to_thread(self.steps.value, found, None), asked)
 
     async def _gate(self) -> None:
-        if self._is_paused:
-            self._settle(asyncio.get_running_loop())
-            await asyncio.Event().wait()  # until the task is left
         # A process that stood still may have lost its job; its next contact with the table shows it, and stops the task.
         while self.clock() >= self.leased_until():
             await asyncio.sleep(LOOK_AROUND)
+        if self._is_paused:
+            self._settle(asyncio.get_running_loop())
+            await asyncio.Event().wait()  # until the task is left
 
     async def _tries(self, call: Call) -> Any:
         for tried in range(call.retries + 1):
@@ -171,11 +171,11 @@ class Durable:
         key = self.steps.begin(call.name, call.key)
         found = self.steps.recorded(key, _of(call))
         if found is None:
-            if self._is_paused:
-                self._leave_now()
-            while self.clock() >= self.leased_until():
+            while self.clock() >= self.leased_until():  # see _gate
                 self.stop_here()
                 time.sleep(LOOK_AROUND)
+            if self._is_paused:
+                self._leave_now()
             with tracing.span(f"step {call.name}"):
                 text = self.to_json(self._try_plainly(call))
             found = self._write_plainly(key, _of(call), text)

@@ -170,20 +170,9 @@ class Client:
             is_same = again.status in (200, 202) and again.body["id"] == self.job_id
             self._ledger.expect(is_same, "one key, one job", self.job_id, f"{again.status} {again.body.get('id')}")
 
-    def _surely(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        key: str | None = None,
-        idempotency_key: str | None = None,
-        **query: Any,
-    ) -> Answer:
-        """Asks until there is an answer that is not a 5xx."""
-        while (
-            answer := self._ask(method, path, body, key=key, idempotency_key=idempotency_key, **query)
-        ).status >= 500:
+    def _surely(self, *asked: Any, **options: Any) -> Answer:
+        """Asks, see `_ask`, until there is an answer that is not a 5xx."""
+        while (answer := self._ask(*asked, **options)).status >= 500:
             self._world.sleep(self._world.random.uniform(1, 20))
         return answer
 

@@ -16,8 +16,9 @@ from typing import Any
 from tests.conftest import REGION, load_event
 from tests.faults import table
 from tests.faults.cloud import Cloud
+from tests.faults.interpreter import Event
 from tests.faults.queues import QueueModel, Stored
-from tests.faults.virtual import Event, Process, Thread, World
+from tests.faults.virtual import Process, Thread, World
 from tests.post import matches
 
 Handler = Callable[[Any, Any], Any]

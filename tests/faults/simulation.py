@@ -24,11 +24,12 @@ from tests.conftest import RESOURCES, SESSION, anywhere
 from tests.faults import table
 from tests.faults.clients import Client, Plan
 from tests.faults.cloud import ROUGH, Cloud, Rates
+from tests.faults.interpreter import take_over
 from tests.faults.invariants import Ledger, Violation
 from tests.faults.lambdas import Function, Handler, InvocationFailed, QueueMapping, StreamMapping
 from tests.faults.queues import QueueModel
 from tests.faults.receiver import Receiver
-from tests.faults.virtual import START, Process, World, take_over
+from tests.faults.virtual import START, Process, World
 from tests.faults.workload import Journal, register
 from tests.post import FILTERS
 

@@ -197,9 +197,13 @@ def test_async_code_that_never_yields_is_stopped(run: Run) -> None:
 
 
 def stands_still(turns: list[int]) -> bool:
-    before = turns[0]
-    threading.Event().wait(0.05)
-    return turns[0] == before
+    """The job ends on its own; its thread ends when it next gets the processor, which a busy machine may deny it."""
+    for _ in range(200):
+        before = turns[0]
+        threading.Event().wait(0.05)
+        if turns[0] == before:
+            return True
+    return False
 
 
 def test_a_call_that_cannot_be_interrupted_is_not_waited_for(run: Run, released: threading.Event) -> None:
