@@ -77,6 +77,8 @@ class Tally:
         if operation in ("GetItem", "Query"):
             # Items and pages of a no-op job are smaller than a unit, 4 KB.
             self.read_units += 1 if arguments.get("ConsistentRead") else 0.5
+        for wanted in arguments.get("RequestItems", {}).values():
+            self.read_units += 0.5 * len(wanted["Keys"])
         if is_refused and operation in ("PutItem", "UpdateItem", "DeleteItem"):
             self.refused += 1
         for write in arguments.get("TransactItems", ()):

@@ -60,7 +60,12 @@ class Store(Resuming):
         return job, True
 
     def claim(self, job_id: str, *, token: str, now: float) -> Job:
-        """pending, done waiting, or running with a dead lease -> running, leased. Raises NotClaimable."""
+        """pending, done waiting, or running with a dead lease -> running, leased. Raises NotClaimable.
+
+        A sweep that comes before the lease is over does no harm: it sees the lease and comes again. So a claim leaves the
+        next sweep where it is, unless that is too late: a job that ends before its first renewal moves in the index of
+        unfinished items no more than in and out.
+        """
         due = Attr("status").is_in([Status.PENDING, Status.WAITING]) & Attr("run_at").lte(ms(now + SLACK))
         abandoned = (
             Attr("status").eq(Status.RUNNING)
@@ -68,16 +73,22 @@ class Store(Resuming):
             & Attr("next_attempt").lte(Attr("max_attempts"))
         )
         lease_until = now + self.lease
+        sweep_at = ms(lease_until + GRACE)
         update = (
             self._changed(Status.RUNNING, token, now, attempt="next_attempt")
             .copy("attempt", "next_attempt")
             .copy("next_attempt", "next_attempt", plus=1)
-            .set(token=token, lease_until=ms(lease_until), wake_at=ms(lease_until + GRACE), wakes=0)
+            .set(token=token, lease_until=ms(lease_until), wakes=0)
             .set_once(started_at=ms(now))
             .add("claims")
         )
         try:
-            return self._update(job_id, update, due | abandoned)
+            try:
+                return self._update(job_id, update, (due | abandoned) & Attr("wake_at").lte(sweep_at))
+            except Failed as failed:
+                if failed.job is None or failed.job.token == token or (failed.job.wake_at or 0) * 1000 <= sweep_at:
+                    raise
+                return self._update(job_id, update.set(wake_at=sweep_at), due | abandoned)
         except Failed as failed:
             if failed.job is not None and failed.job.token == token:
                 return failed.job
@@ -190,13 +201,20 @@ class Store(Resuming):
             return None
 
     def wake(self, job_id: str, wake_at: float, wakes: int, now: float) -> Job | None:
-        """Takes one overdue job for sending again; None: it has moved since, or another sweeper took it."""
+        """Takes one overdue job for sending again; None: it has moved since, another sweeper took it, or somebody runs it."""
         again = now + min(RESEND * 2**wakes, RESEND_MAX)
         update = Update().set(wake_at=ms(again)).add("wakes")
+        overdue = Attr("due").exists() & Attr("wake_at").eq(ms(wake_at))
+        idle = Attr("status").ne(Status.RUNNING) | Attr("lease_until").lte(ms(now - GRACE))
         try:
-            return self._update(job_id, update, Attr("due").exists() & Attr("wake_at").eq(ms(wake_at)))
-        except Failed:
-            return None
+            return self._update(job_id, update, overdue & idle)
+        except Failed as failed:
+            leased_until = failed.job.lease_until if failed.job is not None else None
+        if leased_until is not None and leased_until > now - GRACE:
+            later = Update().set(wake_at=ms(leased_until + GRACE))
+            with contextlib.suppress(Failed):
+                self._update(job_id, later, overdue & Attr("lease_until").eq(ms(leased_until)))
+        return None
 
     def put_off(self, job_id: str, until: float) -> None:
         """The job's message is away until then: the sweeper need not send another. Nothing if somebody runs the job."""

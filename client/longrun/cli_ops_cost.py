@@ -28,6 +28,9 @@ def cost(
     steps: Annotated[float, typer.Option(min=0, help="Steps of each job.")] = 0,
     webhooks: Annotated[bool, typer.Option(help="Each end is told to a receiver.")] = False,
     arm: Annotated[bool, typer.Option("--arm/--x86", help="The functions' processor (Architecture).")] = True,
+    together: Annotated[
+        float, typer.Option(min=1, max=100, help="Jobs that are submitted in one call (POST /jobs:batch).")
+    ] = 1,
     batch: Annotated[float, typer.Option(min=1, max=10, help="Messages that an invocation has; in a burst, 10.")] = 1,
     call_ms: Annotated[
         float, typer.Option(min=0, help="How long an AWS call takes, in milliseconds.")
@@ -53,6 +56,7 @@ def cost(
         webhooks=webhooks,
         memory=memory,
         architecture="arm64" if arm else "x86_64",
+        together=together,
         batch=batch,
         call_ms=call_ms,
         alarms=alarms,
@@ -65,7 +69,7 @@ def cost(
 
 
 def _show(output: Output, traffic: Traffic, lines: list[Line], region: str) -> None:
-    floor, rest = _sums(lines)
+    floor, rest, calls = _sums(lines)
     rows = [
         (each.part.what, amount(each.part.quantity), each.unit, dollars(each.usd))
         for each in lines
@@ -76,6 +80,8 @@ def _show(output: Output, traffic: Traffic, lines: list[Line], region: str) -> N
         ("All else", "", "", dollars(small)),
         ("Without any traffic", "", "", dollars(floor)),
         (f"For {traffic.jobs:,.0f} jobs", "", "", dollars(rest)),
+        ("  of it their calls, counted", "", "", dollars(calls)),
+        ("  of it logs, metrics, time, data", "", "", dollars(rest - calls)),
         ("In all", "", "", dollars(floor + rest)),
     ]
     output.table(("PART", "QUANTITY", "UNIT", "USD A MONTH"), [*rows, *sums])
@@ -89,18 +95,18 @@ def _show(output: Output, traffic: Traffic, lines: list[Line], region: str) -> N
 
 
 def _described(traffic: Traffic, lines: list[Line], region: str, *, free_tier: bool) -> dict[str, object]:
-    floor, rest = _sums(lines)
+    floor, rest, calls = _sums(lines)
     parts = [asdict(each.part) | {"unit": each.unit, "usd": round(each.usd, 6)} for each in lines if each.part.quantity]
     assumed = asdict(traffic) | {"region": region, "free_tier": free_tier, "prices_as_of": prices()["as_of"]}
-    sums = {"standing": round(floor, 2), "traffic": round(rest, 2), "total": round(floor + rest, 2)}
-    return {"usd_a_month": sums, "parts": parts, "assumed": assumed}
+    sums = {"standing": floor, "traffic": rest, "calls": calls, "total": floor + rest}
+    return {"usd_a_month": {name: round(usd, 2) for name, usd in sums.items()}, "parts": parts, "assumed": assumed}
 
 
-def _sums(lines: Iterable[Line]) -> tuple[float, float]:
-    """What is paid without any traffic, and what for it."""
+def _sums(lines: Iterable[Line]) -> tuple[float, float, float]:
+    """What is paid without any traffic, what for it, and what of that for calls."""
     lines = list(lines)
     floor = sum(each.usd for each in lines if each.part.floor)
-    return floor, sum(each.usd for each in lines) - floor
+    return floor, sum(each.usd for each in lines) - floor, sum(each.usd for each in lines if each.is_call)
 
 
 def amount(quantity: float) -> str:

@@ -39,8 +39,9 @@ SERVICES = {
 class Traffic:
     """A month. Of each job: `polls` of its state, `seconds` that its task takes, writes of progress, pages of events, steps.
 
-    `batch` messages are handled by an invocation. `call_ms` is what an AWS call takes, `own_ms` the code of an invocation
-    beside its calls, `start_ms` a cold start, which the share `cold` of invocations has.
+    `together` jobs are submitted in one call, `batch` messages are handled by an invocation. `call_ms` is what an AWS call
+    takes, `own_ms` the code of an invocation beside its calls, `start_ms` a cold start, which the share `cold` of
+    invocations has.
     """
 
     jobs: float
@@ -52,6 +53,7 @@ class Traffic:
     webhooks: bool = False
     memory: int = 1024
     architecture: str = "arm64"
+    together: float = 1
     batch: float = 1
     call_ms: float = 6
     own_ms: float = 4
@@ -77,6 +79,11 @@ class Line:
     part: Part
     unit: str
     usd: float
+
+    @property
+    def is_call(self) -> bool:
+        """Paid by the call, or by what a call writes and reads: counted, every one."""
+        return not self.part.floor and self.unit in ("requests", "write units", "read units")
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,7 @@ def _visits(traffic: Traffic) -> Iterator[Visit]:
     work += [(row, traffic.seconds // seconds) for row, seconds in EVERY.items()]
     work += [("write of progress", traffic.progress), ("page of events", traffic.events), ("step", traffic.steps)]
     ending = "ending that a webhook tells of" if traffic.webhooks else "ending that nobody is told of"
-    yield Visit("submissions", "api", (("submission", 1),), jobs)
+    yield Visit("submissions", "api", (("submission", 1),), jobs, 1 / traffic.together)
     yield Visit("polls", "api", (("poll of a job that changed", 1),), jobs * traffic.polls)
     yield Visit("attempts", "worker", tuple(work), jobs, share, traffic.seconds)
     yield Visit("endings", "notifier", ((ending, 1),), jobs, share)
@@ -159,11 +166,10 @@ def _invoked(visits: Iterable[Visit], traffic: Traffic) -> Iterator[Part]:
                 sum_ + row[each] * times
                 for sum_, each in ((writes, "write_units"), (reads, "read_units"), (log, "log_bytes"))
             )
-        # The jobs of a batch run side by side: they share its time.
-        busy = (
-            visit.seconds
-            + (traffic.own_ms + traffic.call_ms * sum(calls.values()) + traffic.cold * traffic.start_ms) / 1e3
-        )
+        # The jobs of a batch run side by side: they share its time. Those that are submitted together are put one by one.
+        one_by_one = traffic.together if visit.function == "api" and visit.share < 1 else 1
+        waiting = traffic.call_ms * sum(calls.values()) * one_by_one
+        busy = visit.seconds + (traffic.own_ms + waiting + traffic.cold * traffic.start_ms) / 1e3
         yield Part(f"Lambda requests, {visit.what}", "lambda_requests", visit.times * visit.share)
         gigabytes = memory[visit.function] / 1024
         yield Part(f"Lambda time, {visit.what}", compute, visit.times * visit.share * busy * gigabytes)
@@ -184,7 +190,7 @@ def _by_price(calls: Mapping[str, float]) -> Counter[str]:
 
 def _requested(traffic: Traffic) -> Iterator[Part]:
     """The gateway in front of the API."""
-    calls = traffic.jobs * (1 + traffic.polls)
+    calls = traffic.jobs * (1 / traffic.together + traffic.polls)
     yield Part("API Gateway requests", "api_requests", calls)
     yield Part("Access log", "logs", calls * counted()["access_log_bytes"] / GB)
     yield Part("Data sent to clients", "data_out", calls * counted()["answer_bytes"] / GB)

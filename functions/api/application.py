@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -97,7 +98,9 @@ class RequestLog:
                 raise
             await problems.unforeseen(Request(scope), error)(scope, receive, watched)
         finally:
-            logger.info(
+            # The gateway's access log has every request; what went well need not be paid for twice.
+            say = logger.info if status >= HTTPStatus.BAD_REQUEST else logger.debug
+            say(
                 "request",
                 method=scope["method"],
                 # The path as it came, for a log line; %r would be needed only if lines were not JSON.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from common.jobs import DAY, LEASE, Job, Status
+from common.store import GRACE
 from common.wiring import Services
 from tests.conftest import Api, Clock, Worker, client, load_event, message_count
 
@@ -52,6 +53,37 @@ def test_a_living_worker_s_job_is_left_alone(services: Services, make_job: Any, 
         clock.advance(40)
         job = services.store.renew(job, clock())
         assert sweep() == 0
+
+
+def test_a_sweep_during_a_first_lease_comes_again_when_it_is_over(
+    services: Services, make_job: Any, clock: Clock, sweep: Sweep, worker: Worker
+) -> None:
+    job = make_job()
+    clock.advance(30)
+    services.store.claim(job.id, token="dead", now=clock())
+    clock.advance(31)
+    assert sweep() == 0
+    assert state(services, job).wake_at == clock() - 31 + LEASE + GRACE
+    clock.advance(LEASE + GRACE - 32)
+    assert sweep() == 0
+    clock.advance(1)
+    assert sweep() == 1
+    worker()
+    assert (state(services, job).status, state(services, job).attempt) == (Status.COMPLETED, 2)
+
+
+def test_a_claim_of_a_job_that_was_woken_often_is_looked_after_in_time(
+    services: Services, make_job: Any, clock: Clock, sweep: Sweep, worker: Worker
+) -> None:
+    job = make_job()
+    for wait in (60, 60, 120, 240):
+        clock.advance(wait)
+        assert sweep() == 1
+    services.store.claim(job.id, token="dead", now=clock())
+    clock.advance(LEASE + GRACE)
+    assert sweep() == 1
+    worker()
+    assert (state(services, job).status, state(services, job).attempt) == (Status.COMPLETED, 2)
 
 
 def test_a_short_delay_is_the_message_s_own(api: Api, calls: list[tuple[str, dict[str, Any]]]) -> None:

@@ -15,7 +15,7 @@ from tests.conftest import RESOURCES
 
 MILLION = Traffic(jobs=1e6)
 #: DynamoDB's calls are paid by units, and those of a function's own to Lambda are none of these.
-BY_UNITS = {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "TransactWriteItems"}
+BY_UNITS = {"GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "TransactWriteItems"}
 
 
 def quantities(traffic: Traffic) -> dict[str, float]:
@@ -79,6 +79,24 @@ def test_a_batch_shares_its_invocation() -> None:
     assert ten["lambda_requests"] == 3e6 + 2e5
     assert alone["lambda_arm64"] > 9 * ten["lambda_arm64"]
     assert alone["dynamodb_writes"] == ten["dynamodb_writes"]
+
+
+def test_jobs_that_are_submitted_together_share_a_call() -> None:
+    alone, ten = quantities(MILLION), quantities(replace(MILLION, together=10))
+    assert (alone["api_requests"], ten["api_requests"]) == (3e6, 2.1e6)
+    assert alone["lambda_requests"] - ten["lambda_requests"] == 9e5
+    assert alone["dynamodb_writes"] == ten["dynamodb_writes"]
+    assert alone["lambda_arm64"] > ten["lambda_arm64"]
+
+
+def test_calls_are_what_was_counted() -> None:
+    lines = [line for line in bill(MILLION) if line.is_call]
+    assert {line.part.price for line in lines if line.usd} == {
+        *("api_requests", "lambda_requests", "sqs_requests", "sqs_fair", "dynamodb_writes", "dynamodb_reads")
+    }
+    assert sum(line.usd for line in lines) < 9.6
+    burst = bill(replace(MILLION, together=10, batch=10))
+    assert sum(line.usd for line in burst if line.is_call) < 8
 
 
 def test_time_is_memory_times_seconds() -> None:
