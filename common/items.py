@@ -36,7 +36,7 @@ def job_item(job: Job) -> dict[str, Any]:
     values = asdict(job) | {
         "pk": f"job#{job.id}",
         "sk": "job",
-        "listed": f"{ms(job.created_at):013d}#{job.id}",
+        "listed": place(job),
         "due": due_shard(job.id),
         "metadata": dict(job.metadata),
         "cancel_requested": job.cancel_requested or None,
@@ -65,7 +65,8 @@ def page_item(job: Job, page: Sequence[Event], last: int, now: float) -> dict[st
 
 
 def item_job(item: dict[str, Any]) -> Job:
-    row = with_seconds(from_item(item))
+    row = from_item(item)
+    row |= {name: row[name] / 1000 for name in _TIMES if name in row}
     seqs, attempts = row.pop("seqs"), row.pop("attempts")
     changes = [
         Change(
@@ -146,10 +147,6 @@ def item_step(item: dict[str, Any]) -> Step:
     )
 
 
-def with_seconds(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {name: row[name] / 1000 for name in _TIMES if name in row}
-
-
 def job_key(job_id: str, sk: str = "job") -> dict[str, Any]:
     return to_item({"pk": f"job#{job_id}", "sk": sk})
 
@@ -157,6 +154,11 @@ def job_key(job_id: str, sk: str = "job") -> dict[str, Any]:
 def due_shard(job_id: str) -> str:
     """The partition of the index of unfinished items that whatever belongs to the job is in."""
     return f"due#{int(job_id[:8], 16) % SHARDS}"
+
+
+def place(job: Job) -> str:
+    """Among its owner's jobs, which are listed by their age."""
+    return f"{ms(job.created_at):013d}#{job.id}"
 
 
 def ms(seconds: float) -> int:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from common.errors import NotFound, Unavailable
 from common.events import Numbered, page_events
 from common.expressions import from_item, to_item
-from common.items import SHARDS, item_job, item_step, job_key, ms, with_seconds
+from common.items import SHARDS, item_job, item_step, job_key, ms, place
 from common.jobs import Job, Status
 from common.steps import Step
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-#: What lists show of a job, and what it is found by.
-ROW = (
-    *("pk", "listed", "task", "status", "attempt", "max_attempts"),
-    *("created_at", "started_at", "finished_at", "expires_at"),
-)
 #: Before each try to get what the table had no time for, in seconds.
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4)
 
@@ -60,12 +55,35 @@ class Reads:
         # An eventually consistent read may be older than our claim, so another token proves nothing; renewals decide.
         return seen.get("token") == job.token and bool(seen.get("cancel_requested"))
 
+    def many(self, ids: Iterable[str], now: float) -> dict[str, Job]:
+        """Those of up to a hundred jobs that there are and that have not expired, by their ids."""
+        keys = [job_key(job_id) for job_id in dict.fromkeys(ids)]
+        wanted: Any = {self._table: {"Keys": keys}} if keys else {}
+        found: builtins.list[Job] = []
+        for pause in PAUSES:
+            if not wanted:
+                break
+            time.sleep(pause)
+            answer = self._client.batch_get_item(RequestItems=wanted)
+            found += map(item_job, answer["Responses"].get(self._table, []))
+            wanted = answer.get("UnprocessedKeys")
+        if wanted:
+            raise Unavailable("The table is busy; try again.")
+        return {job.id: job for job in found if not job.is_expired(now)}
+
     def list(
-        self, owner: str, *, limit: int, after: str | None = None, status: Status | None = None, task: str | None = None
-    ) -> tuple[list[dict[str, Any]], str | None]:
+        self,
+        owner: str,
+        now: float,
+        *,
+        limit: int,
+        after: str | None = None,
+        status: Status | None = None,
+        task: str | None = None,
+    ) -> tuple[builtins.list[Job], str | None]:
         """A page of the owner's jobs, newest first, as the table has them, and where the next one begins.
 
-        The index holds nothing of a job that changes, so that no change pays for it: statuses are looked up.
+        The index holds nothing of a job that changes, so that no change pays for it: the jobs are looked up.
         """
         names, values = {"#o": "owner"}, {":o": owner}
         arguments: dict[str, Any] = {}
@@ -74,9 +92,7 @@ class Reads:
             arguments["FilterExpression"] = "#t = :t"
         if after is not None:
             job_id = after.partition("#")[2]
-            arguments["ExclusiveStartKey"] = to_item(
-                {"owner": owner, "listed": after, "pk": f"job#{job_id}", "sk": "job"}
-            )
+            arguments["ExclusiveStartKey"] = to_item({"owner": owner, "listed": after}) | job_key(job_id)
         answer = self._client.query(
             TableName=self._table,
             IndexName="by_owner",
@@ -88,35 +104,13 @@ class Reads:
             **arguments,
         )
         last = answer.get("LastEvaluatedKey")
-        places = [(item["pk"]["S"], item["listed"]["S"]) for item in answer["Items"]]
-        rows = self._rows({pk for pk, _ in places})
-        # The index is a little behind: a job may be gone, or have another's place that its idempotency key gave it.
-        found = [rows[pk] for pk, listed in places if rows.get(pk, {}).get("listed") == listed]
-        return [row for row in found if status in (None, row["status"])], last["listed"]["S"] if last else None
-
-    def _rows(self, pks: builtins.set[str]) -> dict[str, dict[str, Any]]:
-        """What lists show of up to a hundred jobs, by their partition keys."""
-        names = {f"#{n}": name for n, name in enumerate(ROW)}
-        wanted: Any = {
-            self._table: {
-                "Keys": [to_item({"pk": pk, "sk": "job"}) for pk in sorted(pks)],
-                "ProjectionExpression": ", ".join(names),
-                "ExpressionAttributeNames": names,
-            }
-        }
-        found: dict[str, dict[str, Any]] = {}
-        for pause in PAUSES:
-            if not pks or not wanted:
-                return found
-            time.sleep(pause)
-            answer = self._client.batch_get_item(RequestItems=wanted)
-            for item in answer["Responses"].get(self._table, []):
-                row = with_seconds(from_item(item))
-                found[row["pk"]] = row | {"id": row["pk"].partition("#")[2]}
-            wanted = answer.get("UnprocessedKeys")
-        if wanted:
-            raise Unavailable("The table is busy; try again.")
-        return found
+        places = [item["listed"]["S"] for item in answer["Items"]]
+        jobs = self.many((listed.partition("#")[2] for listed in places), now)
+        # The index is a little behind: a job may be gone, or another may have its id by an idempotency key.
+        standing = {place(job): job for job in jobs.values()}
+        found = [standing[listed] for listed in places if listed in standing]
+        shown = [job for job in found if status in (None, job.seen_status(now))]
+        return shown, last["listed"]["S"] if last else None
 
     def overdue(self, now: float) -> Iterator[Overdue]:
         """All whose time has passed, oldest first in each shard."""

@@ -151,5 +151,6 @@ def _outgrown(job: Job) -> Sequence[Change]:
 
 
 def _ended_still(job: Job) -> ConditionBase:
-    """The job has ended without a result, and nothing happened to it since it was read."""
-    return Attr("status").is_in([Status.FAILED, Status.CANCELLED]) & Attr("version").eq(job.version)
+    """The job has ended without a result, nobody deletes it, and nothing happened to it since it was read."""
+    ended = Attr("status").is_in([Status.FAILED, Status.CANCELLED]) & Attr("given_up").not_exists()
+    return ended & Attr("version").eq(job.version)

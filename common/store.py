@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from boto3.dynamodb.conditions import Attr
+from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.exceptions import ClientError
 
 from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClaimable, NotFound
@@ -234,6 +234,14 @@ class Store(Resuming):
         except Failed:
             raise NotFound("No such job.") from None
 
+    def give_up(self, job: Job) -> None:
+        """An ended job can only be deleted from here on: what its next attempt would need may go. Raises InvalidTransition."""
+        try:
+            self._update(job.id, Update().set(given_up=True), _ended(job))
+        except Failed as failed:
+            if failed.job is not None:
+                raise InvalidTransition(failed.job, "deleted") from None
+
     def forget(self, job: Job) -> None:
         """Deletes an ended job and every item of it; the job's own item with the last of them, so that a crash can be repeated.
 
@@ -242,12 +250,11 @@ class Store(Resuming):
         # What its next attempt would need goes last.
         names = sorted(set(self.sort_keys(job.id)) - {"job"}, key=lambda sk: sk.startswith(("step#", "input#")))
         keys = [job_key(job.id, sk) for sk in names]
-        ended = Attr("status").is_in([status for status in Status if status.is_final])
         try:
             while len(keys) > MOST_DELETED:
-                self._transact(job.id, UNCHANGED, ended, deletes=keys[:MOST_DELETED])
+                self._transact(job.id, UNCHANGED, _ended(job), deletes=keys[:MOST_DELETED])
                 keys = keys[MOST_DELETED:]
-            self._transact(job.id, None, ended, deletes=keys)
+            self._transact(job.id, None, _ended(job), deletes=keys)
         except Failed as failed:
             if failed.job is not None:
                 raise InvalidTransition(failed.job, "deleted") from None
@@ -257,3 +264,9 @@ class Store(Resuming):
     def put_text(self, job_id: str, name: str, text: str, expires_at: float) -> None:
         item = to_item({"pk": f"job#{job_id}", "sk": name, "text": text, "expires_at": math.ceil(expires_at)})
         self._client.put_item(TableName=self._table, Item=item)
+
+
+def _ended(job: Job) -> ConditionBase:
+    """This very job, not one that took its place under an idempotency key, has ended."""
+    is_final = Attr("status").is_in([status for status in Status if status.is_final])
+    return is_final & Attr("created_at").eq(ms(job.created_at))

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from common import metrics
 from common.errors import BadRequest, Conflict, InvalidTransition, LongrunError, NotFound, Unprocessable
+from common.items import place
 from common.jobs import Job, Payload, Status, is_id
 from common.tasks import REGISTRY
 from common.views import job_view
@@ -74,18 +75,17 @@ async def list_jobs(
     """The caller's jobs, newest first."""
     services = services_of(request)
     now, after = services.clock(), requests.read_cursor(cursor, _CURSOR.fullmatch)
-    found: list[dict[str, Any]] = []
+    found: list[Job] = []
     for _ in range(MAX_PAGES):
-        rows, after = services.store.list(
-            owner, limit=100 if status or task else limit, after=after, status=status, task=task
-        )
-        found += [row for row in rows if row.get("expires_at", now + 1) > now]
+        page = 100 if status or task else limit
+        jobs, after = services.store.list(owner, now, limit=page, after=after, status=status, task=task)
+        found += jobs
         if after is None or len(found) >= limit:
             break
     if len(found) > limit:
         found = found[:limit]
-        after = found[-1]["listed"]
-    return answer({"jobs": [views.summary_view(row) for row in found], "next_cursor": requests.cursor(after)})
+        after = place(found[-1])
+    return answer({"jobs": [views.summary_view(job, now) for job in found], "next_cursor": requests.cursor(after)})
 
 
 @router.get("/jobs/{job_id}")
@@ -123,6 +123,7 @@ async def delete_job(request: Request, job_id: str, owner: Caller) -> Response:
     job = find(services, owner, job_id, consistent=True)
     if not job.status.is_final:
         raise InvalidTransition(job, "deleted; cancel it first")
+    services.store.give_up(job)  # or a retry at the same time would find its input gone
     services.payloads.forget(job.id)
     services.store.forget(job)
     return Response(status_code=204)

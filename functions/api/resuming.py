@@ -83,7 +83,10 @@ async def list_children(
     job = find(services, owner, job_id)
     families = _latest(services.families.all(job)) if job.has_children else []
     places = [(family, number) for family in families for number in range(family.made)]
-    found = [_child_view(services, job, *place) for place in places[cursor : cursor + limit]]
+    names = [(child_id(job, family.name, number), family, number) for family, number in places[cursor : cursor + limit]]
+    now = services.clock()
+    children = services.store.many((name for name, _, _ in names), now)
+    found = [_child_view(name, children.get(name), family, number, now) for name, family, number in names]
     steps = [
         {"step": family.step, "task": family.task, "size": family.size, "ended": family.ended, "failed": family.failed}
         for family in families
@@ -97,9 +100,7 @@ def _latest(families: Iterable[Family]) -> list[Family]:
     return list({family.step: family for family in sorted(families, key=lambda each: each.life)}.values())
 
 
-def _child_view(services: Services, parent: Job, family: Family, number: int) -> dict[str, Any]:
-    now, name = services.clock(), child_id(parent, family.name, number)
-    child = services.store.get(name, now)
+def _child_view(name: str, child: Job | None, family: Family, number: int, now: float) -> dict[str, Any]:
     status = child.seen_status(now) if child else None
     has_children = child.has_children if child else False
     error = asdict(child.error) if child and child.error else None

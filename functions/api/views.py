@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,11 +14,19 @@ from common.views import rfc3339
 MAX_RETRY_AFTER = 15
 
 
-def summary_view(row: Mapping[str, Any]) -> dict[str, Any]:
+def summary_view(job: Job, now: float) -> dict[str, Any]:
     """What a list shows of a job."""
-    times = ("created_at", "started_at", "finished_at", "expires_at")
-    columns = ("id", "task", "status", "attempt", "max_attempts")
-    return {name: row[name] for name in columns} | {name: rfc3339(row.get(name)) for name in times}
+    return {
+        "id": job.id,
+        "task": job.task,
+        "status": job.seen_status(now),
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "created_at": rfc3339(job.created_at),
+        "started_at": rfc3339(job.started_at),
+        "finished_at": rfc3339(job.finished_at),
+        "expires_at": rfc3339(job.expires_at),
+    }
 
 
 def document_view(entry: Entry) -> dict[str, Any]:

@@ -113,6 +113,46 @@ def test_a_list_filters(api: Api, worker: Worker, clock: Clock) -> None:
     assert api("GET", "/jobs", task="nope").json() == {"jobs": [], "next_cursor": None}
 
 
+@pytest.fixture
+def busy_table(services: Services, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A table that answers a look at many jobs for as many of them as the list says, call after call; then for all."""
+    monkeypatch.setattr("common.reads.PAUSES", (0, 0, 0))
+    room: list[int] = []
+
+    def answer_in_part(parsed: dict[str, Any], **_: Any) -> None:
+        if room:
+            ((table, items),) = parsed["Responses"].items()
+            late = items[room.pop(0) :]
+            del items[len(items) - len(late) :]
+            keys = [{"pk": item["pk"], "sk": {"S": "job"}} for item in late]
+            parsed["UnprocessedKeys"] = {table: {"Keys": keys}} if keys else {}
+
+    events = services.store._client.meta.events
+    events.register("after-call.dynamodb.BatchGetItem", answer_in_part, unique_id="busy table")
+    return room
+
+
+def test_a_list_waits_for_a_table_that_is_busy(api: Api, busy_table: list[int]) -> None:
+    made = {api.submit()["id"] for _ in range(5)}
+    busy_table += [2, 0]
+    assert {job["id"] for job in api("GET", "/jobs").json()["jobs"]} == made
+    assert not busy_table
+
+
+def test_a_table_that_stays_busy_is_said_to_be_so(api: Api, busy_table: list[int]) -> None:
+    api.submit()
+    busy_table += [0, 0, 0]
+    answer = api("GET", "/jobs")
+    assert (answer.status, answer.headers["content-type"]) == (503, "application/problem+json")
+
+
+def test_a_list_shows_what_the_table_has(api: Api, services: Services, worker: Worker) -> None:
+    job = api.submit()["id"]
+    for status in ("pending", "completed"):
+        assert [(each["id"], each["status"]) for each in api("GET", "/jobs").json()["jobs"]] == [(job, status)]
+        worker()
+
+
 def test_a_list_shows_the_caller_s_own_living_jobs(api: Api, services: Services, worker: Worker, clock: Clock) -> None:
     api.as_owner(services, "other").submit()
     api.submit(ttl_seconds=5)

@@ -110,6 +110,22 @@ def test_a_job_that_was_retried_before_it_could_be_deleted_keeps_what_it_has_don
     assert len(store.steps(read)) == steps
 
 
+def test_a_job_is_either_retried_or_deleted(store: Store, failed_after: Callable[..., Job], clock: Clock) -> None:
+    """What the bucket has for a job goes before the job does, so nobody may need it by then."""
+    retried, deleted = failed_after(1), failed_after(1)
+    store.revive(retried, "one", clock())
+    with pytest.raises(InvalidTransition):
+        store.give_up(retried)
+    store.give_up(deleted)
+    store.give_up(deleted)  # whoever asks again finds it begun
+    with pytest.raises(InvalidTransition):
+        store.revive(deleted, "two", clock())
+    with pytest.raises(InvalidTransition):
+        store.forget_steps(deleted, store.steps(deleted)["0"])
+    store.forget(deleted)
+    store.give_up(deleted)
+
+
 @pytest.mark.parametrize("steps", [0, 3, 100])
 def test_a_job_is_deleted_with_all_its_steps(
     store: Store, failed_after: Callable[..., Job], clock: Clock, steps: int
