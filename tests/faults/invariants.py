@@ -1,23 +1,19 @@
-"""What must hold whatever fails, checked at every write and after every run."""
+"""What must hold whatever fails, checked at every write and at every answer; audit.py has what must hold after a run."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from common.jobs import LEASE, TRANSITIONS, Status
-from common.views import rfc3339
 from tests.faults import table
-from tests.faults.queues import QueueModel
-from tests.faults.receiver import Receiver, ids
 from tests.faults.virtual import Process, World
 from tests.faults.workload import Journal, result_of
 
 if TYPE_CHECKING:
-    from tests.faults.clients import Client
     from tests.faults.cloud import Cloud
 
 #: What an ended job never changes again.
@@ -70,11 +66,11 @@ class Ledger:
         #: The call that was watched last: the jobs that it was to write, and what it said.
         self._touched: set[str] = set()
         self._given = ""
-        self._seen: dict[str, Seen] = defaultdict(Seen)
+        self.seen: dict[str, Seen] = defaultdict(Seen)
         self._by_key: dict[tuple[str, str], str] = {}
         self._recorded: dict[table.Key, tuple[int, Any]] = {}
-        self._views: dict[str, dict[str, Any]] = {}
-        self._logs: dict[str, list[dict[str, Any]]] = {}
+        self.views: dict[str, dict[str, Any]] = {}
+        self.logs: dict[str, list[dict[str, Any]]] = {}
 
     def expect(self, holds: bool, invariant: str, job: str, what: str) -> None:
         if not holds:
@@ -100,7 +96,7 @@ class Ledger:
 
     def answered(self, process: Process, is_lost: bool) -> None:
         for job_id in self._touched:
-            seen = self._seen[job_id]
+            seen = self.seen[job_id]
             if seen.holder is process and seen.token in self._given:
                 seen.is_heard = not is_lost
         self._touched = set()
@@ -114,7 +110,7 @@ class Ledger:
             self.expect(known[1] == new["result"], "a finished step stays", job_id, f"{key[1]} was written anew")
 
     def _moved(self, process: Process, job_id: str, old: table.Row | None, new: table.Row | None) -> None:
-        seen = self._seen[job_id]
+        seen = self.seen[job_id]
         if old is None or new is None:
             self.expect(new is not None, "nothing is deleted", job_id, "the job's item went away")
             return
@@ -152,13 +148,13 @@ class Ledger:
         """Keys live as long as their jobs: whoever asks again after that has another job, of the same id."""
         has_expired = old["expires_at"] <= self.world.now + self.cloud.rates.skew
         self.expect(has_expired, "one key, one job", job_id, "replaced before it had expired")
-        self._seen[job_id] = Seen(revived=self._seen[job_id].revived + 1)
-        self._views.pop(job_id, None)
+        self.seen[job_id] = Seen(revived=self.seen[job_id].revived + 1)
+        self.views.pop(job_id, None)
         self._recorded = {key: kept for key, kept in self._recorded.items() if key[0] != f"job#{job_id}"}
         self.journal.forget(job_id)
 
     def _died(self, process: Process, job_id: str) -> None:
-        seen = self._seen[job_id]
+        seen = self.seen[job_id]
         if seen.holder is process:
             seen.killed_at, seen.is_heard = self.world.now, False
 
@@ -179,24 +175,22 @@ class Ledger:
 
     def retried(self, job_id: str) -> None:
         """It is going to be: once, what has ended goes on."""
-        self._seen[job_id].is_retried = True
-        self._views.pop(job_id, None)
+        self.seen[job_id].is_retried = True
+        self.views.pop(job_id, None)
 
     def shown(self, job_id: str, view: dict[str, Any]) -> None:
         """Once its end was shown, a job looks the same for ever."""
         if view["finished_at"] is None:
-            self.expect(
-                job_id not in self._views, "an ending stays", job_id, f"shown as {view['status']} after its end"
-            )
+            self.expect(job_id not in self.views, "an ending stays", job_id, f"shown as {view['status']} after its end")
             return
-        first = self._views.setdefault(job_id, view)
+        first = self.views.setdefault(job_id, view)
         changed = [name for name in view if view[name] != first[name]]
         self.expect(not changed, "an ending stays", job_id, f"shown with another {', '.join(changed)}")
 
     def shown_at_the_end(self, job_id: str, view: dict[str, Any], events: list[dict[str, Any]]) -> None:
-        self._logs[job_id] = events
+        self.logs[job_id] = events
         if (result := view["result"]) is not None:
-            is_right = result == self._right_result(job_id, result["run"])
+            is_right = result == right_result(job_id, result["run"])
             self.expect(is_right, "the result is the input's", job_id, json.dumps(result)[:200])
         self.expect(view["last_event"] == len(events), "the log has no gap", job_id, f"{len(events)} lines")
 
@@ -204,119 +198,8 @@ class Ledger:
         row = table.row((f"job#{job_id}", "job"))
         return row is None or row.get("expires_at", float("inf")) <= self.world.now + self.cloud.rates.skew
 
-    # -------------------------------------------------------------- after the run
 
-    def outcomes(self) -> Iterator[tuple[str, int]]:
-        yield from Counter(str(row["status"]) for _, row in self._jobs()).items()
-
-    def check(self, clients: Iterable[Client], receiver: Receiver, queues: Iterable[QueueModel], is_over: bool) -> None:
-        for queue in queues:
-            left = len(queue.messages)
-            self.expect(is_over or not left, "queues drain", queue.name, f"{left} messages are left")
-        for one in clients:
-            self.expect(one.job_id in self.jobs, "every client is answered", str(one.plan.number), "never accepted")
-        self._check_children()
-        for job_id, row in self._jobs():
-            self._check_ending(job_id, row)
-            if Status(row["status"]).is_final:
-                self._check_result(job_id, row)
-                self._check_webhook(job_id, row, receiver)
-                self._check_steps(job_id)
-                self._check_log(job_id, row)
-
-    def _jobs(self) -> Iterator[tuple[str, table.Row]]:
-        for (pk, sk), _ in list(table.rows()):
-            if sk == "job":
-                yield pk.partition("#")[2], table.row((pk, sk)) or {}
-
-    def _check_children(self) -> None:
-        """Each child that a parent asked for is one job."""
-        asked = Counter((row["parent"], row["parent_step"]) for _, row in self._jobs() if "parent" in row)
-        for (parent, step), count in asked.items():
-            self.expect(count == 1, "one key, one job", parent, f"{count} children for {step}")
-
-    def _check_ending(self, job_id: str, row: table.Row) -> None:
-        endings = len(self._seen[job_id].endings)
-        self.expect(
-            endings > 0, "every job ends", job_id, f"{row['task']} is {row['status']}, attempt {row['attempt']}"
-        )
-        self.expect(endings < 2, "one ending", job_id, f"{endings} endings")
-        error = row.get("error", {})
-        if job_id in self.journal.poisoned and row["status"] != Status.CANCELLED:
-            is_poison = row["status"] == Status.FAILED and error["type"] in {"WorkerLost", "DeadLettered"}
-            self.expect(is_poison, "poison ends failed", job_id, f"{row['status']} {error.get('type')}")
-        elif self.cloud.rates.is_gentle and not self.journal.poisoned:  # which takes its neighbours' workers along
-            is_lost = error.get("type") in {"WorkerLost", "DeadLettered"}
-            self.expect(not is_lost, "no living worker is taken for dead", job_id, str(error.get("message")))
-
-    def _check_result(self, job_id: str, row: table.Row) -> None:
-        """The stored result is what a run of the attempt that won returned."""
-        if row["status"] != Status.COMPLETED:
-            self.expect("result" not in row, "no result but a completed job's", job_id, row["status"])
-            return
-        stored = self.read(job_id, row["result"])
-        runs = {run: attempt for _, attempt, run in self.journal.runs[job_id]}
-        said = runs.get(stored["run"])
-        self.expect(said == row["attempt"], "the result is the winner's", job_id, f"of {said}, not {row['attempt']}")
-        is_right = stored == self._right_result(job_id, stored["run"])
-        self.expect(is_right, "the result is the input's", job_id, json.dumps(stored)[:200])
-
-    def _right_result(self, job_id: str, run: int) -> dict[str, Any]:
-        row = table.row((f"job#{job_id}", "job")) or {}
-        return result_of(self.read(job_id, row["input"]), run)
-
-    def _check_webhook(self, job_id: str, row: table.Row, receiver: Receiver) -> None:
-        if "parent" in row:
-            return
-        kind, ended = f"job.{row['status']}", rfc3339(row["finished_at"] / 1000)
-        told = [one for one in receiver.received[job_id] if one.body["data"]["job"]["finished_at"] == ended]
-        self.expect(any(one.accepted for one in told), "every ending is told", job_id, f"{len(told)} tries")
-        self.expect(len(ids(told)) <= 1, "one webhook id", job_id, f"{len(ids(told))} ids")
-        others = {one.body["data"]["job"]["finished_at"] for one in receiver.received[job_id]} - {None, ended}
-        self.expect(len(others) <= self._seen[job_id].revived, "one ending is told", job_id, f"also those of {others}")
-        self.expect(all(one.body["type"] == kind for one in told), "a webhook says what is stored", job_id, kind)
-        for one in told:
-            view = one.body["data"]["job"]
-            shown = self._views.get(job_id, view)
-            names = ("status", "attempt", "result", "error", "finished_at")
-            differ = [name for name in names if view[name] != shown[name]]
-            self.expect(not differ, "a webhook says what is stored", job_id, f"another {', '.join(differ)}")
-
-    def _check_steps(self, job_id: str) -> None:
-        """A step that the task went on from is recorded, and was not begun again."""
-        for (job, name), passed in self.journal.passed.items():
-            if job == job_id:
-                again = [number for number in self.journal.begun[job, name] if number > min(passed)]
-                self.expect(
-                    not again, "a finished step is not run again", job_id, f"{name} began {len(again)} times more"
-                )
-
-    def _check_log(self, job_id: str, row: table.Row) -> None:
-        """Numbers without a gap; of the winner every line once; after a claim no line of who had the job before."""
-        events = self._logs.get(job_id)
-        if events is None:
-            return
-        numbers = [event["seq"] for event in events]
-        self.expect(numbers == list(range(1, len(numbers) + 1)), "the log has no gap", job_id, f"{numbers}"[:200])
-        lines = [event["data"]["message"] for event in events if event["type"] == "log"]
-        self.expect(len(lines) == len(set(lines)), "no line twice", job_id, f"{len(lines) - len(set(lines))} are")
-        attempt, attempts = 0, {run: of for _, of, run in self.journal.runs[job_id]}
-        for event in events:
-            if event["type"] == "status":
-                attempt = max(attempt, event["data"].get("attempt", attempt))
-            elif event["type"] == "log":
-                of = attempts[int(event["data"]["message"].split(":")[0])]
-                self.expect(of == attempt, "no line of a loser", job_id, f"attempt {of} in the log of {attempt}")
-        if row["status"] == Status.COMPLETED:
-            winner = self.read(job_id, row["result"])["run"]
-            said = self.journal.said[winner]
-            missing = [line for line in said if line not in lines]
-            self.expect(not missing, "every line of the winner", job_id, f"{len(missing)} are missing")
-
-    def read(self, job_id: str, payload: table.Row) -> Any:
-        """The text of an input or a result, past all faults."""
-        if payload.get("inline") is not None:
-            return json.loads(payload["inline"])
-        if payload.get("item") is not None:
-            return json.loads((table.row((f"job#{job_id}", payload["item"])) or {"text": "null"})["text"])
-        return json.loads(table.blob(payload["blob"]))
+def right_result(job_id: str, run: int) -> dict[str, Any]:
+    """What that run of the job's task makes of its input."""
+    row = table.row((f"job#{job_id}", "job")) or {}
+    return result_of(table.content(job_id, row["input"]), run)

@@ -22,6 +22,7 @@ from common.wiring import services as wire
 from functions.webhooks.delivering import Courier
 from tests.conftest import RESOURCES, SESSION, anywhere
 from tests.faults import table
+from tests.faults.audit import Audit
 from tests.faults.clients import Client, Plan
 from tests.faults.cloud import ROUGH, Cloud, Rates
 from tests.faults.interpreter import take_over
@@ -122,8 +123,9 @@ class Simulation:
         if is_over:
             world.spawn(root, self._look_back)
             world.run(lambda: self.ledger.is_closed, world.now + 40 * 24 * HOUR)
-        self.ledger.check(self.clients, self.receiver, self.queues.values(), is_over)
-        endings = dict(self.ledger.outcomes())
+        audit = Audit(self.ledger)
+        audit.check(self.clients, self.receiver, self.queues.values(), is_over)
+        endings = dict(audit.outcomes())
         return Report(
             scenario.name,
             self.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,3 +106,12 @@ def quicken() -> None:
 
 def _key(item: dict[str, Any]) -> Key:
     return str(item["pk"]["S"]), str(item["sk"]["S"])
+
+
+def content(job_id: str, payload: Row) -> Any:
+    """Of an input or a result, past all faults."""
+    if payload.get("inline") is not None:
+        return json.loads(payload["inline"])
+    if payload.get("item") is not None:
+        return json.loads((row((f"job#{job_id}", payload["item"])) or {"text": "null"})["text"])
+    return json.loads(blob(payload["blob"]))
