@@ -14,7 +14,9 @@ from pydantic import TypeAdapter
 
 from common import steps
 from common.documents import Document
+from common.errors import Permanent
 from common.jobs import DAY, MAX_WAIT, Progress, WaitKind
+from common.schemas import checker
 from common.usage import NANO, Usage
 
 #: Longest progress message, and longest question, in characters.
@@ -211,9 +213,14 @@ class Context:
     ) -> Any:
         """Asks a person (POST /jobs/{id}/input) and gives the answer, without a worker meanwhile: `await` it.
 
-        `schema` is what the answer must be: a type that pydantic knows, or a JSON Schema. Raises NoAnswer after `timeout`
-        seconds. Two questions are told apart by `key`.
+        `schema` is what the answer must be: a type that pydantic knows, or a JSON Schema (Permanent if it is none). Raises
+        NoAnswer after `timeout` seconds. Two questions are told apart by `key`.
         """
+        if isinstance(schema, dict):
+            try:
+                checker(schema)
+            except ValueError as error:  # nobody could answer: better now than after a week
+                raise Permanent(str(error)) from None
         told = schema if isinstance(schema, dict) else TypeAdapter(schema).json_schema()
         kind = None if isinstance(schema, dict) else schema
         text = printable(question, QUESTION)

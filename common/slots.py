@@ -82,7 +82,8 @@ class Slots:
         for number in order:
             if number not in held and (slot := self._try(pool, number, token, now)):
                 return slot
-        self._full_until[pool.name] = now + FULL_FOR
+        believed = {name: until for name, until in self._full_until.items() if until > now}
+        self._full_until = believed | {pool.name: now + FULL_FOR}
         return None
 
     def renew(self, slot: Slot, now: float) -> None:

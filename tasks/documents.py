@@ -15,8 +15,9 @@ from common.tasks import Context, printable, task
 from tasks.kit.analysis import analyse
 from tasks.kit.library import is_lasting
 from tasks.kit.questions import select_answers, study
-from tasks.kit.reading import Text, read
+from tasks.kit.reading import read
 from tasks.kit.running import PartFailed, alone, patiently, side_by_side
+from tasks.kit.texts import Text
 from tasks.models import chosen, open_model
 
 if TYPE_CHECKING:

@@ -72,7 +72,7 @@ HEAVY = {
         "fastjsonschema",
         "tzdata",
     },
-    "worker": {"fastapi", "mangum", "starlette", "pypdf", "trafilatura", "numpy", "aws_xray_sdk"},
+    "worker": {"fastapi", "mangum", "starlette", "pypdf", "trafilatura", "numpy", "fastjsonschema", "aws_xray_sdk"},
     "sweeper": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},
     "deadletters": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},
     "notifier": {

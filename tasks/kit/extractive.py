@@ -11,9 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.kit.analysis import detect_language, rank_sentences, split_sentences, terms
+from tasks.kit.languages import detect_language
 from tasks.kit.passages import Index, passages
 from tasks.kit.prompts import Source, one_line, unwrapped
+from tasks.kit.sentences import rank_sentences, split_sentences
+from tasks.kit.words import terms
 
 #: Sentences of an answer.
 MOST_SENTENCES = 5

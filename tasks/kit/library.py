@@ -19,8 +19,9 @@ from common.errors import NotFound, Permanent, Retryable
 from common.retries import LATER, is_retryable
 from common.tasks import Context
 from tasks.kit.passages import Index, passages
-from tasks.kit.reading import Unreadable, read
+from tasks.kit.reading import read
 from tasks.kit.running import side_by_side
+from tasks.kit.texts import Unreadable
 
 #: Why a document or a page is not there: this run's affair, not a fault of the service.
 FAILURES = (NotFound, Unreadable, CallFailed, Permanent, Retryable)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasks.kit.analysis import split_sentences
+from tasks.kit.sentences import split_sentences
 
 #: A prompt of more words than this, with no sign of what is a source, holds its own source.
 LONG = 80

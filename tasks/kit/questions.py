@@ -13,8 +13,8 @@ from tasks.kit.citations import Citing, Evidence, plain, uncited
 from tasks.kit.inquiry import Inquiry, Note
 from tasks.kit.library import Source
 from tasks.kit.passages import Index, best_passages, passages
-from tasks.kit.reading import Text
 from tasks.kit.running import ask, patiently
+from tasks.kit.texts import Text
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model

@@ -20,7 +20,7 @@ from tests.conftest import Api, message_count
 from tests.desk import Desk, context
 from tests.functions.conftest import Run
 from tests.functions.scripted import given, kinds, log_of, result, store, store_pages, use
-from tests.functions.test_worker import ask_to_cancel
+from tests.functions.single_jobs import ask_to_cancel
 from tests.model_server import Breaks, Calls, Fails, Hangs, ModelServer, Request, Says, Step
 from tests.page_server import PageServer, html
 

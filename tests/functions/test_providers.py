@@ -25,6 +25,7 @@ from common.wiring import Services
 from tasks.kit import providers
 from tasks.models import chosen, open_model
 from tests.functions.conftest import Run
+from tests.functions.single_jobs import result
 from tests.model_server import Breaks, Calls, Fails, FailsInside, Hangs, ModelServer, Says, Step
 
 PROVIDERS = ("openai", "anthropic", "bedrock")
@@ -105,12 +106,6 @@ def run_agent(run: Run, server: ModelServer) -> Callable[..., Job]:
         return run(asking, **job)
 
     return run_it
-
-
-def result(services: Services, job: Job) -> str:
-    assert job.error is None, job.error
-    assert job.result is not None
-    return services.payloads.get(job.id, job.result)
 
 
 in_both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])

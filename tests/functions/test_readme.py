@@ -30,11 +30,6 @@ def post(services: Services, clock: Clock) -> Iterator[Post]:
 
 
 @pytest.fixture
-def effects() -> Counter[str]:
-    return Counter()
-
-
-@pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch, effects: Counter[str]) -> Registry:
     """The README's tasks, and what they call."""
     registry = Registry()

@@ -20,7 +20,7 @@ from tasks.research import AT_A_TIME, Question, research
 from tests.conftest import Api
 from tests.functions.conftest import Run
 from tests.functions.scripted import PAGES, given, kinds, log_of, result, store, store_pages, use
-from tests.functions.test_worker import ask_to_cancel
+from tests.functions.single_jobs import ask_to_cancel
 from tests.model_server import Calls, Fails, Hangs, ModelServer, Request, Says, Step
 from tests.page_server import Page, PageServer, html
 

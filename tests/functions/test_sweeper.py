@@ -12,14 +12,9 @@ from common.jobs import DAY, LEASE, Job, Status
 from common.store import GRACE
 from common.wiring import Services
 from tests.conftest import Api, Clock, Worker, client, load_event, message_count
+from tests.functions.single_jobs import now as state
 
 Sweep = Callable[[], int]
-
-
-def state(services: Services, job: Job) -> Job:
-    found = services.store.get(job.id, services.clock(), consistent=True)
-    assert found is not None
-    return found
 
 
 def test_a_job_whose_message_was_never_sent_is_sent(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,14 @@ def service() -> Iterator[ScriptedService]:
 @pytest.fixture(params=["blocking", "async"])
 def call(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
     return Caller(request.param, service.url)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without settings."""
+    monkeypatch.setattr("typer.get_app_dir", lambda name: str(tmp_path / name))
+    for name in ("LONGRUN_URL", "LONGRUN_API_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -13,19 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.kit.analysis import (
-    SAMPLE,
-    Analysis,
-    analyse,
-    count_words,
-    detect_language,
-    key_phrases,
-    rank_sentences,
-    split_sentences,
-    summarise,
-    terms,
-)
-from tasks.kit.reading import Text, read
+from tasks.kit.analysis import SAMPLE, Analysis, analyse
+from tasks.kit.languages import detect_language
+from tasks.kit.phrases import key_phrases
+from tasks.kit.reading import read
+from tasks.kit.sentences import rank_sentences, split_sentences, summarise
+from tasks.kit.texts import Text
+from tasks.kit.words import count_words, terms
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests/cases/documents"

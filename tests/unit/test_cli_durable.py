@@ -17,8 +17,8 @@ from longrun import Event, Job
 from longrun.cli_durable_answers import Open, expected, read_answer
 from longrun.cli_live import View
 from tests.unit.conftest import Run
+from tests.unit.scripted_answers import EVENTS, error_of, event, sse
 from tests.unit.scripted_service import Reply, ScriptedService, job_view, problem
-from tests.unit.test_cli import EVENTS, error_of, event, sse
 from tests.unit.test_client_durable import ASKED, child, children
 
 OTHER = {"id": "q2", "question": "Which\x1b[2J one?", "schema": {"enum": ["a", "b"]}, "expires_at": None}

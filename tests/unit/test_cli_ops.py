@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import botocore.client
@@ -15,39 +14,24 @@ from longrun import config
 from longrun.cli import app
 from longrun.cli_ops_dlq import age_text
 from tests.conftest import REGION, client
+from tests.unit.deployment import JOB, NAMES
 from tests.unit.scripted_service import ScriptedService
 
-JOB = "0123456789abcdef0123456789abcdef"
 NOTHING = {"Nothing": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}
 PLACE_IN_STREAM = {"DDBStreamBatchInfo": {"shardId": "s", "startSequenceNumber": "1"}}
-QUEUES = {
-    "QueueUrl": "jobs",
-    "QueueUrlHigh": "jobs-high",
-    "QueueUrlLow": "jobs-low",
-    "WebhookQueueUrl": "webhooks",
-    "DeadLetterQueueUrl": "dead",
-    "WebhookDeadLetterQueueUrl": "webhooks-dead",
-    "ScheduleDeadLetterQueueUrl": "schedules-dead",
-}
 FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:scheduled"
 
 Cli = Callable[..., Result]
 Calls = list[tuple[str, dict[str, Any]]]
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user without settings."""
-    monkeypatch.setattr("typer.get_app_dir", lambda name: str(tmp_path / name))
-    for name in ("LONGRUN_URL", "LONGRUN_API_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
 def stack(service: ScriptedService) -> Iterator[dict[str, str]]:
     """A stack `longrun-dev` whose API is the scripted service; its outputs."""
     with mock_aws():
-        outputs = {output: client("sqs").create_queue(QueueName=name)["QueueUrl"] for output, name in QUEUES.items()}
+        outputs = {output: client("sqs").create_queue(QueueName=name)["QueueUrl"] for output, name in NAMES.items()}
         outputs |= {"ApiUrl": service.url, "TableName": "longrun", "ScheduledFunctionArn": FUNCTION}
         template = {"Resources": NOTHING, "Outputs": {name: {"Value": value} for name, value in outputs.items()}}
         client("cloudformation").create_stack(StackName="longrun-dev", TemplateBody=json.dumps(template))

@@ -8,8 +8,8 @@ import pytest
 
 import longrun
 from tests.unit.conftest import Run
+from tests.unit.scripted_answers import error_of
 from tests.unit.scripted_service import DROP, Caller, Reply, ScriptedService, problem
-from tests.unit.test_cli import error_of
 
 
 def schedule_view(**more: Any) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from longrun.cli_webhooks import seconds_of
 from longrun.cli_webhooks_listen import received_text, registered
 from longrun.webhooks_receiver import MAX_BODY, Receiver
 from tests.unit.conftest import Run
+from tests.unit.scripted_answers import error_of
 from tests.unit.scripted_service import Reply, ScriptedService, problem
-from tests.unit.test_cli import error_of
 from tests.unit.test_client_webhooks import SECRET, URL, delivery_view, endpoint_view
 
 LISTENER = "http://127.0.0.1:9000/"

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.kit import reading
-from tasks.kit.reading import Corrupt, Empty, Encrypted, NoText, Text, UnknownCharset, UnknownType, Unreadable, read
+from tasks.kit import reading, reading_markdown, reading_pdf, texts
+from tasks.kit.reading import read
+from tasks.kit.texts import Corrupt, Empty, Encrypted, NoText, Text, UnknownCharset, UnknownType, Unreadable
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests/cases/documents"
@@ -220,7 +221,7 @@ def test_markdown_is_called_by_its_first_heading(source: str, title: str) -> Non
 
 
 def test_a_long_markdown_is_read_piece_by_piece_and_code_stays_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_PIECE", 50)
+    monkeypatch.setattr(reading_markdown, "_PIECE", 50)
     source = "Some words to begin with.\n\n```\n" + "code\n\n" * 15 + "```\n\nSome words to end with.\n"
     assert read("text/markdown", source.encode()).text == "Some words to begin with.\n\nSome words to end with."
 
@@ -337,7 +338,7 @@ def test_a_pdf_that_only_forbids_printing_is_read() -> None:
 
 
 def test_a_page_that_cannot_be_read_does_not_cost_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(reading._PDF_LIMITS, "stream_parsing_work_maximum_count", 100)
+    monkeypatch.setitem(reading_pdf._PDF_LIMITS, "stream_parsing_work_maximum_count", 100)
     text = read("application/pdf", pdf(STORY, "A page that asks for more work than is allowed.\n" * 200))
     assert text.title == "The Night Train"
     assert text.pages == 2
@@ -345,7 +346,7 @@ def test_a_page_that_cannot_be_read_does_not_cost_the_others(monkeypatch: pytest
 
 
 def test_a_pdf_of_many_pages_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_PAGES", 2)
+    monkeypatch.setattr(reading_pdf, "MAX_PAGES", 2)
     text = read("application/pdf", pdf("Page one.", "Page two.", "Page three."))
     assert text.pages == 3
     assert text.cut == "only the first 2 of 3 pages were read"
@@ -354,7 +355,7 @@ def test_a_pdf_of_many_pages_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_pdf_that_takes_too_long_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count(step=1)  # a look at the clock takes a second
-    monkeypatch.setattr(reading, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(reading_pdf, "monotonic", lambda: next(ticks))
     text = read("application/pdf", pdf(*(["A page that says something."] * 500)))
     assert text.pages == 500
     assert text.cut.endswith("of 500 pages were read")
@@ -362,7 +363,7 @@ def test_a_pdf_that_takes_too_long_is_cut_and_says_so(monkeypatch: pytest.Monkey
 
 def test_a_pdf_whose_first_page_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count(step=1000)
-    monkeypatch.setattr(reading, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(reading_pdf, "monotonic", lambda: next(ticks))
     with pytest.raises(Corrupt, match="too long"):
         read("application/pdf", pdf(STORY))
 
@@ -486,7 +487,8 @@ def test_marks_on_one_letter_do_not_stop_the_reader() -> None:
 
 
 def test_a_long_document_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_CHARACTERS", 1_000)
+    for module in (reading, reading_markdown, reading_pdf, texts):
+        monkeypatch.setattr(module, "MAX_CHARACTERS", 1_000)
     for content_type in TYPES.values():
         text = read(content_type, b"Words that never end. " * 100)
         assert len(text.text) <= 1_000

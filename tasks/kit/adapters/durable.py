@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from pydantic_ai import ModelRetry, RunContext, ToolFailed
@@ -43,7 +44,7 @@ class Run:
 
         async def asking(_: Any) -> Any:
             self.show("thinking", self.requests - 1)
-            response = await ask()
+            response = told_apart(await ask())
             for call in response.tool_calls:
                 self.ctx.tool_call(call.tool_name, call.args_as_dict(), call.tool_call_id)
                 self._open.add(call.tool_call_id)
@@ -109,6 +110,21 @@ class Run:
 
     def _place(self, number: int) -> str:
         return self._key(f"{self.requests}.{number}")
+
+
+def told_apart(response: m.ModelResponse) -> m.ModelResponse:
+    """With an id for each call. Some models give two calls of one answer the same, and then one result would be both's."""
+    taken: set[str] = set()
+
+    def own(part: m.ModelResponsePart) -> m.ModelResponsePart:
+        if not isinstance(part, m.ToolCallPart):
+            return part
+        ids = (part.tool_call_id if n == 1 else f"{part.tool_call_id}-{n}" for n in count(1))
+        chosen = next(one for one in ids if one not in taken)
+        taken.add(chosen)
+        return replace(part, tool_call_id=chosen)
+
+    return replace(response, parts=[own(part) for part in response.parts])
 
 
 class DurableModel(WrapperModel):

@@ -26,8 +26,8 @@ from pydantic_ai.usage import RequestUsage
 from tasks.kit.adapters.choosing import calculated, next_calls
 from tasks.kit.adapters.conversation import read_conversation
 from tasks.kit.adapters.forms import Form, as_json
-from tasks.kit.analysis import count_words
 from tasks.kit.extractive import answer
+from tasks.kit.words import count_words
 from tasks.models import Choice
 
 NAME = "extractive"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tasks.kit.analysis import detect_language, key_phrases
 from tasks.kit.extractive import Selected, Selection, key_words, select, worded
+from tasks.kit.languages import detect_language
+from tasks.kit.phrases import key_phrases
 from tasks.kit.prompts import Source, one_line
 
 #: Items of a list that says nothing of its length.
