@@ -64,9 +64,14 @@ class Runner:
             return Done() if place is None else await self._run(message, place, span)
 
     async def _run(self, message: Message, place: Place, span: Span) -> Done | Later:
-        store, clock = self._services.store, self._services.clock
+        token = secrets.token_hex(8)
+
+        def claim() -> Job:
+            return self._services.store.claim(message.job_id, token=token, now=self._services.clock())
+
         try:
-            job = await _call(store.claim, message.job_id, token=secrets.token_hex(8), now=clock())
+            # One that took effect unheard has used up an attempt, unless it is asked for again and finds its token.
+            job = await self._surely(claim, tries=PERSISTENCE[:2])
         except NotClaimable as refused:
             return await self._unclaimed(message, refused.job, span)
         follow(**about(job))
@@ -236,12 +241,12 @@ class Runner:
         await _call(self._services.queues.nudge, job, decision.after)
         return job
 
-    async def _surely(self, write: Callable[..., Any], *arguments: Any) -> Any:
+    async def _surely(self, write: Callable[..., Any], *arguments: Any, tries: tuple[float, ...] = PERSISTENCE) -> Any:
         """An ending is worth some persistence: the work is done and paid for."""
-        for wait in PERSISTENCE:
+        for wait in tries:
             try:
                 return await _call(write, *arguments)
-            except (LeaseLost, CancelRequested):
+            except (LeaseLost, CancelRequested, NotClaimable):
                 raise
             except Exception as error:  # noqa: BLE001
                 logger.warning("write failed", write=write.__name__, error=type(error).__name__)

@@ -66,7 +66,11 @@ class Audit:
         if job_id in self._journal.poisoned and row["status"] != Status.CANCELLED:
             is_poison = row["status"] == Status.FAILED and error["type"] in {"WorkerLost", "DeadLettered"}
             self._expect(is_poison, "poison ends failed", job_id, f"{row['status']} {error.get('type')}")
-        elif self._rates.is_gentle and not self._journal.poisoned:  # which takes its neighbours' workers along
+        elif (
+            self._rates.is_gentle
+            and self._ledger.seen[job_id].is_heard  # a worker that never heard of its claim has not lived
+            and not self._journal.poisoned  # which takes its neighbours' workers along
+        ):
             is_lost = error.get("type") in {"WorkerLost", "DeadLettered"}
             self._expect(not is_lost, "no living worker is taken for dead", job_id, str(error.get("message")))
 

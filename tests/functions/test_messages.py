@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from common.jobs import LEASE, Job, Priority, Status
 from common.queue import Reminder
@@ -88,6 +89,25 @@ def test_a_lease_that_runs_out_while_its_claim_is_being_refused_ends_no_job_with
     monkeypatch.setattr(services.store, "claim", slow)
     assert len(worker()) == 1
     assert (now(services, job).status, now(services, job).attempt) == (Status.RUNNING, 1)
+
+
+def test_a_claim_that_nobody_heard_is_found_again_and_costs_no_attempt(
+    worker: Worker, services: Services, make_job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table does it, and no answer comes, for longer than botocore tries."""
+    job = make_job(max_attempts=1)
+    services.queues.send(job)
+    write, unheard = services.store._client.update_item, iter([True, False])
+
+    def answer(**given: Any) -> Any:
+        answered = write(**given)
+        if next(unheard, False):
+            raise ReadTimeoutError(endpoint_url="https://dynamodb.example.com")
+        return answered
+
+    monkeypatch.setattr(services.store._client, "update_item", answer)
+    assert worker() == []
+    assert (now(services, job).status, now(services, job).attempt) == (Status.COMPLETED, 1)
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
