@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -62,6 +63,7 @@ def _inside(order: Order, answer: Connection) -> None:
     from tests.conftest import deployed
     from tests.faults.simulation import simulate
 
+    gc.disable()  # a tenth of the time; the process does not live long
     logging.disable(logging.CRITICAL)
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # metrics; for as long as the process lives
     try:
