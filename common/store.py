@@ -86,7 +86,7 @@ class Store(Resuming):
             try:
                 return self._update(job_id, update, (due | abandoned) & Attr("wake_at").lte(sweep_at))
             except Failed as failed:
-                if failed.job is None or failed.job.token == token or (failed.job.wake_at or 0) * 1000 <= sweep_at:
+                if failed.job is None or failed.job.token == token or ms(failed.job.wake_at or 0) <= sweep_at:
                     raise
                 return self._update(job_id, update.set(wake_at=sweep_at), due | abandoned)
         except Failed as failed:
