@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -19,8 +20,8 @@ from dev.emulator import until
 from tests.e2e.deployment import Deployment
 
 JOBS = 500
-#: What is killed, how often in all, and how often the emulator stands still.
-KILLED = ("WorkerFunction", "ApiFunction", "NotifierFunction")
+#: What is killed, and how likely next to the others; how often in all, and how often the emulator stands still.
+KILLED = {"WorkerFunction": 6, "ApiFunction": 1, "NotifierFunction": 1}
 KILLS, STOPS = 20, 4
 #: Until all must have ended, in seconds: a killed worker's job goes on within about two minutes, and may meet the next.
 LIMIT = 420
@@ -56,13 +57,16 @@ class Trouble:
             if self.stops < STOPS and self._random.random() < 0.25:
                 self._stop()
             elif self.kills.total() < KILLS:
-                self._kill(self._random.choices(KILLED, [6, 1, 1])[0])
+                self._kill()
 
-    def _kill(self, function: str) -> None:
-        pids = self._deployment.emulator.function_pids(self._deployment.functions[function])
-        if pids:
-            os.kill(self._random.choice(pids), signal.SIGKILL)
-            self.kills[function] += 1
+    def _kill(self) -> None:
+        pids = {name: self._deployment.emulator.function_pids(self._deployment.functions[name]) for name in KILLED}
+        there = {name: KILLED[name] for name, found in pids.items() if found}
+        if there:
+            (function,) = self._random.choices(list(there), list(there.values()))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._random.choice(pids[function]), signal.SIGKILL)
+                self.kills[function] += 1
 
     def _stop(self) -> None:
         """The emulator alone: functions go on, and nothing answers them."""
@@ -82,7 +86,7 @@ def test_five_hundred_jobs_outlive_killed_processes_and_a_table_that_stands_stil
     with deployment.http("many") as http, Trouble(deployment) as trouble:
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             ids = list(pool.map(lambda number: submitted(http, number), range(JOBS)))
-        until(lambda: trouble.is_over, seconds=120, what="all kills")
+        until(lambda: trouble.is_over, seconds=LIMIT, what="all kills")
     assert len(set(ids)) == JOBS
     until(lambda: len(ended(deployment, ids)) == JOBS, seconds=LIMIT, every=2, what=f"the end of {JOBS} jobs")
     items = ended(deployment, ids)
