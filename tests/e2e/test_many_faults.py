@@ -78,6 +78,7 @@ class Trouble:
         self.stops += 1
 
 
+@pytest.mark.timeout(3 * LIMIT)
 @pytest.mark.skipif("LONGRUN_PROCESSES" not in os.environ, reason="needs the machine for itself: make processes")
 def test_five_hundred_jobs_outlive_killed_processes_and_a_table_that_stands_still(
     deployment: Deployment, record_property: Any
