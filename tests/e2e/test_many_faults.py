@@ -81,7 +81,7 @@ class Trouble:
 @pytest.mark.timeout(3 * LIMIT)
 @pytest.mark.skipif("LONGRUN_PROCESSES" not in os.environ, reason="needs the machine for itself: make processes")
 def test_five_hundred_jobs_outlive_killed_processes_and_a_table_that_stands_still(
-    deployment: Deployment, record_property: Any
+    deployment: Deployment,
 ) -> None:
     limit_workers(deployment)
     with deployment.http("many") as http, Trouble(deployment) as trouble:
@@ -91,14 +91,15 @@ def test_five_hundred_jobs_outlive_killed_processes_and_a_table_that_stands_stil
     assert len(set(ids)) == JOBS
     until(lambda: len(ended(deployment, ids)) == JOBS, seconds=LIMIT, every=2, what=f"the end of {JOBS} jobs")
     items = ended(deployment, ids)
-    record_property("many", f"{JOBS} jobs, {dict(trouble.kills)} killed, {trouble.stops} stops")
     assert Counter(item["status"]["S"] for item in items.values()) == {"completed": JOBS}
     for number, job_id in enumerate(ids):
         item = items[job_id]
         assert json.loads(item["result"]["M"]["inline"]["S"]) == wanted(number), job_id
         changes = [change["M"]["status"]["S"] for change in item["history"]["M"].values()]
         assert sum(status in ("completed", "failed", "cancelled") for status in changes) == 1, job_id
-    assert sum(int(item["attempt"]["N"]) > 1 for item in items.values()) >= 1
+    again = sum(int(item["attempt"]["N"]) > 1 for item in items.values())
+    assert again >= 1, f"none was begun again, though there were killed {dict(trouble.kills)}"
+    print(f"{JOBS} jobs, {again} begun again; killed: {dict(trouble.kills)}, {trouble.stops} stops")
 
 
 def limit_workers(deployment: Deployment) -> None:
@@ -109,7 +110,7 @@ def limit_workers(deployment: Deployment) -> None:
 
 
 def wanted(number: int) -> dict[str, Any]:
-    return {"number": number, "seconds": number % 3}
+    return {"number": number, "seconds": number % 5 * 2}
 
 
 def submitted(http: httpx.Client, number: int) -> str:
