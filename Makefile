@@ -107,7 +107,7 @@ faults: $(STAMP) ## simulate faults of every kind, and show which invariant find
 	$(BIN)/pytest -n auto --dist worksteal tests/faults
 
 processes: $(STAMP) ## five hundred jobs on the built functions, whose processes are killed while the emulator stands still at times
-	LONGRUN_PROCESSES=1 $(BIN)/pytest -rA tests/e2e/test_many_faults.py
+	LONGRUN_PROCESSES=1 $(BIN)/pytest tests/e2e/test_many_faults.py --log-cli-level=INFO
 
 campaign: $(STAMP) ## simulate ten thousand jobs under faults, over and over (JOBS=1000 SEED=7); it takes its time
 	@$(BIN)/python -m tests.faults $(if $(JOBS),--jobs "$(JOBS)") $(if $(SEED),--seed "$(SEED)")

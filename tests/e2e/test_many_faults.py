@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import random
 import signal
@@ -18,6 +19,9 @@ import pytest
 
 from dev.emulator import until
 from tests.e2e.deployment import Deployment
+
+log = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 JOBS = 500
 #: What is killed, and how likely next to the others; how often in all, and how often the emulator stands still.
@@ -99,7 +103,7 @@ def test_five_hundred_jobs_outlive_killed_processes_and_a_table_that_stands_stil
         assert sum(status in ("completed", "failed", "cancelled") for status in changes) == 1, job_id
     again = sum(int(item["attempt"]["N"]) > 1 for item in items.values())
     assert again >= 1, f"none was begun again, though there were killed {dict(trouble.kills)}"
-    print(f"{JOBS} jobs, {again} begun again; killed: {dict(trouble.kills)}, {trouble.stops} stops")
+    log.info("%d jobs, %d begun again; killed: %s; %d stops", JOBS, again, dict(trouble.kills), trouble.stops)
 
 
 def limit_workers(deployment: Deployment) -> None:
