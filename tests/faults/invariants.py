@@ -119,8 +119,10 @@ class Ledger:
             self._replaced(job_id, old)
             return
         if was.is_final and seen.is_retried and now is Status.PENDING and len(seen.endings) == 1:
+            # Twice, if the client asked twice: a request that stood still may be the second one.
             seen.endings.clear()
             seen.revived += 1
+            self.views.pop(job_id, None)
             return
         if was.is_final:
             changed = [name for name in SETTLED if old.get(name) != new.get(name)]
