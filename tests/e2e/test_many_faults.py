@@ -57,7 +57,8 @@ class Trouble:
         return self.kills.total() >= sum(KILLS.values()) and self.stops >= STOPS
 
     def _run(self) -> None:
-        while not self.is_over and not self._over.wait(self._random.uniform(0.5, 3)):
+        # Slowly enough for new processes to take jobs in hand before they are killed, too.
+        while not self.is_over and not self._over.wait(self._random.uniform(2, 8)):
             if self.stops < STOPS and self._random.random() < 0.25:
                 self._stop()
             else:
