@@ -83,16 +83,17 @@ class Store(Resuming):
             .add("claims")
         )
         try:
-            try:
-                return self._update(job_id, update, (due | abandoned) & Attr("wake_at").lte(sweep_at))
-            except Failed as failed:
-                if failed.job is None or failed.job.token == token or ms(failed.job.wake_at or 0) <= sweep_at:
-                    raise
-                return self._update(job_id, update.set(wake_at=sweep_at), due | abandoned)
+            return self._update(job_id, update, (due | abandoned) & Attr("wake_at").lte(sweep_at))
         except Failed as failed:
-            if failed.job is not None and failed.job.token == token:
-                return failed.job
-            raise NotClaimable(failed.job) from None
+            seen = failed.job
+        if seen is not None and seen.token != token and ms(seen.wake_at or 0) > sweep_at:
+            try:
+                return self._update(job_id, update.set(wake_at=sweep_at), due | abandoned)
+            except Failed as failed:
+                seen = failed.job
+        if seen is not None and seen.token == token:
+            return seen
+        raise NotClaimable(seen)
 
     def renew(self, job: Job, now: float) -> Job:
         """Holds the lease for as long again. Raises LeaseLost."""

@@ -88,7 +88,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Visit:
-    """One invocation of a function and all that it does; `share` of an invocation, where it has others' messages, too."""
+    """One invocation of a function and all that it does; `share` of an invocation, where it has others' messages, too.
+
+    Those that share it are handled side by side, in the same time; or `in_turn`.
+    """
 
     what: str
     function: str
@@ -96,6 +99,7 @@ class Visit:
     times: float
     share: float = 1
     seconds: float = 0
+    in_turn: bool = False
 
 
 @cache
@@ -146,7 +150,7 @@ def _visits(traffic: Traffic) -> Iterator[Visit]:
     work += [(row, traffic.seconds // seconds) for row, seconds in EVERY.items()]
     work += [("write of progress", traffic.progress), ("page of events", traffic.events), ("step", traffic.steps)]
     ending = "ending that a webhook tells of" if traffic.webhooks else "ending that nobody is told of"
-    yield Visit("submissions", "api", (("submission", 1),), jobs, 1 / traffic.together)
+    yield Visit("submissions", "api", (("submission", 1),), jobs, 1 / traffic.together, in_turn=True)
     yield Visit("polls", "api", (("poll of a job that changed", 1),), jobs * traffic.polls)
     yield Visit("attempts", "worker", tuple(work), jobs, share, traffic.seconds)
     yield Visit("endings", "notifier", ((ending, 1),), jobs, share)
@@ -166,9 +170,7 @@ def _invoked(visits: Iterable[Visit], traffic: Traffic) -> Iterator[Part]:
                 sum_ + row[each] * times
                 for sum_, each in ((writes, "write_units"), (reads, "read_units"), (log, "log_bytes"))
             )
-        # The jobs of a batch run side by side: they share its time. Those that are submitted together are put one by one.
-        one_by_one = traffic.together if visit.function == "api" and visit.share < 1 else 1
-        waiting = traffic.call_ms * sum(calls.values()) * one_by_one
+        waiting = traffic.call_ms * sum(calls.values()) / (visit.share if visit.in_turn else 1)
         busy = visit.seconds + (traffic.own_ms + waiting + traffic.cold * traffic.start_ms) / 1e3
         yield Part(f"Lambda requests, {visit.what}", "lambda_requests", visit.times * visit.share)
         gigabytes = memory[visit.function] / 1024

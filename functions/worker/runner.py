@@ -242,7 +242,7 @@ class Runner:
         return job
 
     async def _surely(self, write: Callable[..., Any], *arguments: Any, tries: tuple[float, ...] = PERSISTENCE) -> Any:
-        """An ending is worth some persistence: the work is done and paid for."""
+        """Writes, again and again if need be: an ending is worth some persistence, since the work is done and paid for."""
         for wait in tries:
             try:
                 return await _call(write, *arguments)

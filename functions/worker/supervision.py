@@ -88,7 +88,9 @@ class Supervision:
         self._is_paused = False
         self._began = now = services.clock()
         self._next_progress = now + pace.progress
-        self._next_contact = self._next_renewal = now + pace.contact
+        # Counted from the claim, of which this worker may have heard late: then little of the lease is left.
+        claimed = (job.lease_until or now) - services.store.lease
+        self._next_contact = self._next_renewal = max(now, claimed + pace.contact)
         self._next_steps = now
         self._stopped_at = 0.0
         #: The message was hidden for a lease's time only: once the job has ended, it must not come back.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,9 @@ from common.tasks import Registry, _defined
 from common.wiring import Services
 from functions.worker.supervision import Pace
 from tests.conftest import Clock, Worker, client
+from tests.functions.scripted import use
 from tests.functions.single_jobs import Given
+from tests.model_server import ModelServer
 
 #: The worker's rhythm, faster: the real one needs no more to be waited for than what is tested.
 FAST = Pace(progress=0.05, contact=0.05, renewal=0.1, patience=0.1, grace=0.4)
@@ -51,6 +53,14 @@ def run(registry: Registry, real_time: Services, make_worker: Any, make_job: Any
         return found
 
     return run_one
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    """A provider of models, which the tasks use."""
+    with ModelServer() as server:
+        use(monkeypatch, server)
+        yield server
 
 
 @pytest.fixture

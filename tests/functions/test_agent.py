@@ -19,17 +19,10 @@ from tasks.models import chosen
 from tests.conftest import Api, message_count
 from tests.desk import Desk, context
 from tests.functions.conftest import Run
-from tests.functions.scripted import given, kinds, log_of, result, store, store_pages, use
+from tests.functions.scripted import given, kinds, log_of, result, store, store_pages
 from tests.functions.single_jobs import ask_to_cancel
 from tests.model_server import Breaks, Calls, Fails, Hangs, ModelServer, Request, Says, Step
 from tests.page_server import PageServer, html
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        use(monkeypatch, server)
-        yield server
 
 
 @pytest.fixture

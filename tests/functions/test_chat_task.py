@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,15 +11,8 @@ from common.wiring import Services
 from tasks.chat import chat
 from tests.conftest import Api
 from tests.functions.conftest import Run
-from tests.functions.scripted import given, kinds, log_of, result, store, use
+from tests.functions.scripted import given, kinds, log_of, result, store
 from tests.model_server import Calls, Fails, ModelServer, Says
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        use(monkeypatch, server)
-        yield server
 
 
 def messages(*said: str) -> list[dict[str, str]]:

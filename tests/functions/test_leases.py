@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from common.errors import LeaseLost
 from common.jobs import LEASE, Payload, Progress, Report, Status
-from common.tasks import Context
+from common.tasks import Context, Registry, _defined
 from common.wiring import Services
-from tests.conftest import Clock
+from tests.conftest import Clock, Worker
 from tests.functions.conftest import Run
 from tests.functions.single_jobs import Given, now, result
 
@@ -52,6 +53,42 @@ def test_a_long_attempt_renews_lease_and_message_together(run: Run, calls: list[
     assert set(hidden) == {65}
     assert len(renewals) >= len(hidden)
     assert [name for name, _ in calls].count("DeleteMessage") == 1  # its neighbours may run for long
+
+
+def test_a_worker_that_heard_late_of_its_claim_renews_it_at_once(
+    make_worker: Callable[..., Worker],
+    registry: Registry,
+    services: Services,
+    make_job: Any,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found by simulation: what was left of the lease was less than the time to the first renewal, and another took over."""
+    claimed, until = clock(), []
+
+    async def long(input: Given) -> None:
+        for _ in range(500):
+            until.append(now(services, job).lease_until or 0)
+            if until[-1] > claimed + LEASE:
+                return
+            await asyncio.sleep(0.01)
+
+    registry.add(_defined(long))
+    job = make_job(task="long")
+    services.queues.send(job)
+    write, late = services.store._client.update_item, iter([True])
+
+    def answer(**given: Any) -> Any:
+        answered = write(**given)
+        if next(late, False):
+            clock.advance(LEASE - 3)
+            raise ReadTimeoutError(endpoint_url="https://dynamodb.example.com")
+        return answered
+
+    monkeypatch.setattr(services.store._client, "update_item", answer)
+    assert make_worker(registry=registry)() == []
+    assert until[-1] == clock() + LEASE
+    assert (now(services, job).status, now(services, job).attempt) == (Status.COMPLETED, 1)
 
 
 def test_a_short_attempt_costs_no_more_than_its_claim_and_its_end(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.errors import Permanent
-from common.jobs import Status
+from common.jobs import Job, Status
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
 from tests.functions.conftest import FAST, Run
@@ -40,10 +40,7 @@ def test_plain_code_that_never_yields_is_stopped(run: Run) -> None:
         while True:
             turns[0] += 1
 
-    job = run(endless, timeout_seconds=1)
-    assert job.error is not None
-    assert job.error.type == "TaskTimeout"
-    assert stands_still(turns)
+    assert is_stopped(run(endless, timeout_seconds=1), turns)
 
 
 def test_async_code_that_never_yields_is_stopped(run: Run) -> None:
@@ -53,10 +50,11 @@ def test_async_code_that_never_yields_is_stopped(run: Run) -> None:
         while True:
             turns[0] += 1
 
-    job = run(endless, timeout_seconds=1)
-    assert job.error is not None
-    assert job.error.type == "TaskTimeout"
-    assert stands_still(turns)
+    assert is_stopped(run(endless, timeout_seconds=1), turns)
+
+
+def is_stopped(job: Job, turns: list[int]) -> bool:
+    return job.error is not None and job.error.type == "TaskTimeout" and stands_still(turns)
 
 
 def stands_still(turns: list[int]) -> bool:

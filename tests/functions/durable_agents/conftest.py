@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -16,18 +16,10 @@ from common.wiring import Services
 from functions.worker.supervision import Pace
 from tests.conftest import Clock, Worker, client
 from tests.functions.conftest import FAST
-from tests.functions.scripted import use
 from tests.model_server import Hangs, ModelServer, Request, Step
 
 #: Hears nothing from the table while it is paused, but for the steps that it writes.
 FROZEN = Pace(progress=1_000, contact=1_000, renewal=1_000, patience=0.1, grace=0.4)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        use(monkeypatch, server)
-        yield server
 
 
 @pytest.fixture

@@ -116,3 +116,29 @@ def test_ids_of_calls_may_come_again_and_a_job_may_run_two_agents(
     ended = go_on(begin(pair).id)
     assert result(services, ended) == [2, 2]
     assert "tool:calculate:critic.2.1" in services.store.steps(ended)
+
+
+def test_two_calls_of_one_answer_are_told_apart_though_they_have_one_id(
+    begin: Callable[..., Job], go_on: Callable[..., Job], services: Services
+) -> None:
+    from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+
+    from tasks.kit.library import Library
+    from tasks.kit.tools import tools
+
+    async def both(messages: list[Any], info: AgentInfo) -> AsyncIterator[Any]:
+        if len(messages) == 1:
+            for n in (1, 2):
+                asked = json.dumps({"expression": f"{n} * 21"})
+                yield {n: DeltaToolCall("calculate", asked, tool_call_id="same")}
+        else:
+            yield "Done."
+
+    async def asking(ctx: Context, input: Nothing) -> int:
+        model, offered = FunctionModel(stream_function=both), tools(["calculate"], Library(ctx))
+        return (await run_agent(ctx, model, "Go.", tools=offered)).tool_calls
+
+    ended = go_on(begin(asking).id)
+    assert result(services, ended) == 2
+    told = [data for kind, data in log_of(services, ended) if kind == "tool_result"]
+    assert {one["id"]: one["result"] for one in told} == {"same": "21", "same-2": "42"}
