@@ -91,7 +91,7 @@ MUTANTS = (
         "a lost answer of a claim is ignored",
         "common.store",
         "Store.claim",
-        "failed.job is not None and failed.job.token == token",
+        "seen is not None and seen.token == token",
         "False",
         UNHEARD,
         ("plain",),
