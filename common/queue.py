@@ -67,7 +67,7 @@ class Message:
 class Reminder:
     """A message to be sent: look at this job, or at this webhook of it, `delay` seconds from now (900 at most).
 
-    `owner` makes the queue fair: one owner's backlog does not hold up another's messages.
+    `owner` is whose message it is: in a fair queue one owner's backlog does not hold up another's.
     """
 
     job_id: str
@@ -82,24 +82,26 @@ class Reminder:
         """To be sent to the queue of the job's priority: see Queues."""
         return cls(job.id, delay, owner=job.owner, task=job.task)
 
-    def entry(self) -> dict[str, Any]:
+    def entry(self, *, fair: bool) -> dict[str, Any]:
         about: dict[str, Any] = {"job": self.job_id} | ({"delivery": self.delivery} if self.delivery else {})
         if self.task:  # a webhook's message needs none of this
             about |= {"owner": self.owner, "task": self.task}
         if self.bounces:
             about |= {"bounces": self.bounces}
-        group = {"MessageGroupId": self.owner} if self.owner else {}
+        group = {"MessageGroupId": self.owner} if fair and self.owner else {}
         return {"MessageBody": json.dumps(about), "DelaySeconds": _whole(self.delay, MAX_DELAY), **group}
 
 
 class Queue:
-    def __init__(self, client: SQSClient, url: str) -> None:
+    def __init__(self, client: SQSClient, url: str, *, fair: bool = False) -> None:
+        """`fair`: messages say whose they are, which SQS bills, and gives each owner its turn for."""
         self._client = client
         self._url = url
+        self._fair = fair
 
     def remind(self, reminder: Reminder) -> None:
         """Sends one message."""
-        self._client.send_message(QueueUrl=self._url, **reminder.entry())
+        self._client.send_message(QueueUrl=self._url, **reminder.entry(fair=self._fair))
 
     def nudge(self, reminder: Reminder) -> None:
         """Sends a message of what is safe in the table: if it is refused, the sweeper sends another when it is overdue."""
@@ -119,7 +121,7 @@ class Queue:
         refused = 0
         waiting = list(reminders)
         for batch in (waiting[start : start + BATCH] for start in range(0, len(waiting), BATCH)):
-            entries: Any = [{"Id": str(n), **reminder.entry()} for n, reminder in enumerate(batch)]
+            entries: Any = [{"Id": str(n), **reminder.entry(fair=self._fair)} for n, reminder in enumerate(batch)]
             refused += len(self._client.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", []))
         return refused
 
@@ -140,11 +142,11 @@ class Queues:
     Each has workers of its own, so a backlog of one priority does not hold up another.
     """
 
-    def __init__(self, client: SQSClient, urls: Mapping[Priority, str]) -> None:
+    def __init__(self, client: SQSClient, urls: Mapping[Priority, str], *, fair: bool = False) -> None:
         """A priority without a URL has no queue of its own: its jobs are normal ones."""
         given = {priority: url for priority, url in urls.items() if url}
         self._by_priority = {
-            priority: Queue(client, given.get(priority, urls[Priority.NORMAL])) for priority in Priority
+            priority: Queue(client, given.get(priority, urls[Priority.NORMAL]), fair=fair) for priority in Priority
         }
         self._by_name = {url.rpartition("/")[2]: self._by_priority[priority] for priority, url in given.items()}
 

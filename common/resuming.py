@@ -51,7 +51,7 @@ class Resuming(Writes):
         return self._lay_down(job, Status.WAITING, update, report, ran, now)
 
     def _lay_down(self, job: Job, to: Status, update: Update, report: Report, ran: float, now: float) -> Job:
-        update.set(**told(job, report), wakes=0, ran=ms(ran), ran_of=job.attempt)
+        update.set(**told(job, report), wakes=0, ran=ms(ran), ran_of=job.attempt, due=due_shard(job.id))
         update.copy("next_attempt", "attempt").remove("lease_until")
         try:
             return self._move(job, to, update, held(job) & Attr("cancel_requested").not_exists(), now)

@@ -34,6 +34,8 @@ class Settings:
     #: The queues of the other priorities; without them, all jobs are in one.
     queue_url_high: str = ""
     queue_url_low: str = ""
+    #: Whether messages say whose they are, so that one owner's backlog does not hold up another's jobs.
+    fair_queues: bool = False
     #: How many of an owner's jobs may run at a time, and how many it may submit a minute, unless it has limits of its
     #: own; 0 for any number.
     owner_running: int = 0
@@ -77,6 +79,7 @@ class Settings:
                 auth_mode=AuthMode(environ.get("AUTH_MODE", AuthMode.API_KEYS)),
                 queue_url_high=environ.get("QUEUE_URL_HIGH", ""),
                 queue_url_low=environ.get("QUEUE_URL_LOW", ""),
+                fair_queues=environ.get("FAIR_QUEUES") == "On",
                 owner_running=int(environ.get("OWNER_RUNNING", 0)),
                 owner_per_minute=int(environ.get("OWNER_PER_MINUTE", 0)),
                 owner_overrides=environ.get("OWNER_OVERRIDES") == "On",

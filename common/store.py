@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClaimable, NotFound
 from common.events import Event
 from common.expressions import Update, condition, to_item
-from common.items import job_item, job_key, ms, page_item, step_item
+from common.items import due_shard, job_item, job_key, ms, page_item, step_item
 from common.jobs import LEASE, Failure, Job, Payload, Report, Status, froms
 from common.resuming import Resuming
 from common.steps import Step, wait_id
@@ -63,8 +63,7 @@ class Store(Resuming):
         """pending, done waiting, or running with a dead lease -> running, leased. Raises NotClaimable.
 
         A sweep that comes before the lease is over does no harm: it sees the lease and comes again. So a claim leaves the
-        next sweep where it is, unless that is too late: a job that ends before its first renewal moves in the index of
-        unfinished items no more than in and out.
+        next sweep where it is, unless that is too late: what is in the index of unfinished items need not move in there.
         """
         due = Attr("status").is_in([Status.PENDING, Status.WAITING]) & Attr("run_at").lte(ms(now + SLACK))
         abandoned = (
@@ -98,7 +97,8 @@ class Store(Resuming):
     def renew(self, job: Job, now: float) -> Job:
         """Holds the lease for as long again. Raises LeaseLost."""
         until = now + self.lease
-        return self._as_holder(job, Update().set(lease_until=ms(until), wake_at=ms(until + GRACE)))
+        update = Update().set(lease_until=ms(until), wake_at=ms(until + GRACE), due=due_shard(job.id))
+        return self._as_holder(job, update)
 
     def report(self, job: Job, report: Report, now: float) -> Job:
         """Writes where the job is now. Raises LeaseLost."""
@@ -155,7 +155,7 @@ class Store(Resuming):
         noted = asdict(replace(error, message=error.message[:NOTE]))
         update = (
             self._changed(Status.PENDING, f"{job.token}-retry", now, error=noted)
-            .set(**told(job, report), run_at=ms(run_at), wake_at=ms(run_at + RESEND), wakes=0)
+            .set(**told(job, report), run_at=ms(run_at), wake_at=ms(run_at + RESEND), wakes=0, due=due_shard(job.id))
             .remove("lease_until")
         )
         try:
@@ -200,6 +200,19 @@ class Store(Resuming):
             return self._end(job, to, token, now, (idle | abandoned) & Attr("attempt").eq(job.attempt), **extra)
         except Failed:
             return None
+
+    def enlist(self, job_id: str) -> bool:
+        """Puts an unfinished job into the index where the sweeper looks; False: it is in there, or has ended.
+
+        A new job is not in there: most end within the minute, and would pay twice for an entry that nobody looks at.
+        """
+        try:
+            self._update(
+                job_id, Update().set(due=due_shard(job_id)), Attr("wake_at").exists() & Attr("due").not_exists()
+            )
+        except Failed:
+            return False
+        return True
 
     def wake(self, job_id: str, wake_at: float, wakes: int, now: float) -> Job | None:
         """Takes one overdue job for sending again; None: it has moved since, another sweeper took it, or somebody runs it."""

@@ -97,6 +97,7 @@ def services(
             Priority.HIGH: settings.queue_url_high,
             Priority.LOW: settings.queue_url_low,
         },
+        fair=settings.fair_queues,
     )
     defaults = OwnerLimits(settings.owner_running, settings.owner_per_minute)
     parts: dict[str, Any] = {
@@ -104,7 +105,7 @@ def services(
         "queues": queues,
         "limits": Limits(table, settings.table_name, defaults, overrides=settings.owner_overrides),
         "slots": Slots(table, settings.table_name, lease=settings.lease),
-        "webhook_queue": Queue(messages, settings.webhook_queue_url),
+        "webhook_queue": Queue(messages, settings.webhook_queue_url, fair=settings.fair_queues),
         "deliveries": Deliveries(table, settings.table_name),
         "families": Families(table, settings.table_name),
         "endpoints": Endpoints(table, settings.table_name, vault),

@@ -87,6 +87,7 @@ def deployed() -> Iterator[Settings]:
             webhook_queue_url=client("sqs").create_queue(QueueName="longrun-webhooks")["QueueUrl"],
             secrets_key=client("kms").create_key()["KeyMetadata"]["Arn"],
             api_url="https://api.example.com",
+            fair_queues=True,
         )
 
 
@@ -360,11 +361,25 @@ def entry_point(aws: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 
 
 @pytest.fixture
-def sweep(services: Services) -> Callable[[], int]:
-    """One run of the sweeper; returns how many messages it sent."""
+def enlist(services: Services) -> Callable[[], int]:
+    """One run of the stragglers' function over what is new in the stream; returns how many jobs the sweeper knows since."""
+    from functions.stragglers.enlisting import enlist as run
+    from tests.streams import Stream
+
+    stream = Stream(services, "StragglersFunction")
+    return lambda: run(services, stream.records())[0]
+
+
+@pytest.fixture
+def sweep(services: Services, enlist: Callable[[], int]) -> Callable[[], int]:
+    """One run of the sweeper, to which all is known that began before; returns how many messages it sent."""
     from functions.sweeper.sweep import sweep as run
 
-    return lambda: run(services, has_time=lambda: True)
+    def swept() -> int:
+        enlist()
+        return run(services, has_time=lambda: True)
+
+    return swept
 
 
 @pytest.fixture

@@ -18,14 +18,8 @@ from common.wiring import Services
 from functions.notifier.records import notify
 from functions.sweeper.sweep import sweep
 from functions.webhooks.delivering import Courier
-from tests.conftest import REGION, RESOURCES, SESSION, Clock, client, load_event
-
-FILTERS = [
-    json.loads(each["Pattern"])
-    for each in RESOURCES["NotifierFunction"]["Properties"]["Events"]["Changes"]["Properties"]["FilterCriteria"][
-        "Filters"
-    ]
-]
+from tests.conftest import Clock, client, load_event
+from tests.streams import Stream
 
 
 class Post:
@@ -40,28 +34,11 @@ class Post:
         self._waiting: list[tuple[float, int, str]] = []
         self._order, self._sent = itertools.count(), itertools.count(1)
         self._next_sweep = clock() + 60
-        self._streams = SESSION.client(
-            "dynamodbstreams", endpoint_url=f"https://streams.dynamodb.{REGION}.amazonaws.com"
-        )
-        self._arn = self._streams.list_streams(TableName=services.settings.table_name)["Streams"][0]["StreamArn"]
-        shards = self._streams.describe_stream(StreamArn=self._arn)["StreamDescription"]["Shards"]
-        self._shard: str = shards[0]["ShardId"]
-        self._seen = ""
+        self._stream = Stream(services, "NotifierFunction")
 
     def records(self) -> list[dict[str, Any]]:
         """What the stream has that is new and that the template's filters let through, as Lambda hands it over."""
-        # A new iterator each time: moto's own shows what a failed transaction had undone, and nothing after that.
-        where = {"ShardIteratorType": "TRIM_HORIZON"}
-        if self._seen:
-            where = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": self._seen}
-        iterator = self._streams.get_shard_iterator(StreamArn=self._arn, ShardId=self._shard, **where)["ShardIterator"]
-        found: list[dict[str, Any]] = []
-        while records := (answer := self._streams.get_records(ShardIterator=iterator, Limit=1000))["Records"]:
-            iterator, self._seen = answer["NextShardIterator"], records[-1]["dynamodb"]["SequenceNumber"]
-            for record in records:
-                record["dynamodb"].pop("ApproximateCreationDateTime")
-                found.append(load_event("notifier")["Records"][0] | record)
-        return [record for record in found if any(matches(each, record) for each in FILTERS)]
+        return self._stream.records()
 
     def notify(self) -> dict[str, Any]:
         """One run of the notifier over everything new."""
@@ -162,10 +139,3 @@ def post_office(services: Services, clock: Clock, courier: Callable[[], Courier]
 def message_record(body: str, number: int = 0) -> dict[str, Any]:
     record: dict[str, Any] = load_event("webhooks")["Records"][0]
     return record | {"messageId": str(number), "body": body}
-
-
-def matches(pattern: Any, value: Any) -> bool:
-    """Lambda's event filters, as far as the template uses them."""
-    if isinstance(pattern, dict):
-        return isinstance(value, dict) and all(matches(inner, value.get(name)) for name, inner in pattern.items())
-    return any(value is not None if rule == {"exists": True} else rule == value for rule in pattern)

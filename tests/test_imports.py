@@ -18,6 +18,7 @@ ALLOWED = {
     "functions/worker": {"common", "tasks"},
     "functions/deadletters": {"common"},
     "functions/sweeper": {"common"},
+    "functions/stragglers": {"common"},
     "functions/live": {"common"},
     "functions/notifier": {"common"},
     "functions/webhooks": {"common"},
@@ -74,6 +75,7 @@ HEAVY = {
     },
     "worker": {"fastapi", "mangum", "starlette", "pypdf", "trafilatura", "numpy", "fastjsonschema", "aws_xray_sdk"},
     "sweeper": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},
+    "stragglers": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},
     "deadletters": {"fastapi", "mangum", "pydantic", "pydantic_core", "tasks", "aws_xray_sdk"},
     "notifier": {
         "fastapi",

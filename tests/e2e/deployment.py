@@ -148,6 +148,7 @@ def parameters() -> tuple[str, ...]:
         f"Architecture={ARCHITECTURE}",
         "Model=extractive",
         "OwnerOverrides=On",
+        "FairQueues=On",
         "Alarms=Off",
     )
 

@@ -89,6 +89,8 @@ LOSSY = Rates(
 FORGETFUL = Rates(twice=0.3, unanswered=0.4)
 #: The table does what it is told, and its answers do not come through, for longer than one call is tried.
 UNHEARD = Rates(lost=0.4)
+#: What is sent does not arrive, for longer than one call is tried: messages are lost, and only the table knows of their jobs.
+REFUSED = Rates(refused=0.4)
 #: Sandboxes stand still for so long that others take their jobs over, and go on.
 FROZEN = Rates(frozen=0.03, thaws=(60, 300))
 #: Workers are killed, and nothing else fails: so it can be told how long a job may stand still.
@@ -120,8 +122,8 @@ class Cloud:
     watch: Callable[[Process, str, dict[str, Any]], Callable[[], None]]
     #: Told whether a process hears what came of the call that was watched last.
     answered: Callable[[Process, bool], None] = lambda process, is_lost: None
-    #: Told that the table may have changed.
-    on_write: Callable[[], None] = lambda: None
+    #: Who is told that the table may have changed.
+    on_write: list[Callable[[], None]] = field(default_factory=list)
     last_kill: float = 0
     #: When the last sandbox that stood still goes on.
     last_thaw: float = 0
@@ -230,7 +232,8 @@ class Cloud:
         seen = self.watch(self.world.current.process, operation, given)
         answered, error = call()
         seen()
-        self.on_write()
+        for tell in self.on_write:
+            tell()
         if token is not None and answered is not None and "Error" not in answered[1]:
             self._made[token] = answered, error
         return answered, error

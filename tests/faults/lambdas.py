@@ -19,7 +19,7 @@ from tests.faults.cloud import Cloud
 from tests.faults.interpreter import Event
 from tests.faults.queues import QueueModel, Stored
 from tests.faults.virtual import Process, Thread, World
-from tests.post import matches
+from tests.streams import matches
 
 Handler = Callable[[Any, Any], Any]
 
@@ -181,32 +181,38 @@ class QueueMapping:
 
 @dataclass
 class StreamMapping:
-    """From the table's stream to the notifier: in order, and what fails is shown again, with all that follows it."""
+    """From the table's stream to a function: in order, and what fails is shown again, with all that follows it.
+
+    With a `window`, in seconds, a batch is gathered for so long.
+    """
 
     cloud: Cloud
     function: Function
     filters: Sequence[Mapping[str, Any]]
+    most: int
+    window: float = 0
     read: int = 0
     is_busy: bool = False
     waiting: list[dict[str, Any]] = field(default_factory=list)
 
     def start(self) -> None:
         world = self.cloud.world
-        self.cloud.on_write = partial(world.wake, world.spawn(Process("mapping of the stream", world), self._poll))
+        process = Process(f"{self.function.name}'s mapping of the stream", world)
+        self.cloud.on_write.append(partial(world.wake, world.spawn(process, self._poll)))
 
     @property
     def is_idle(self) -> bool:
         return not self.is_busy and not self.waiting and not table.stream_from(self.read)
 
     def _poll(self) -> None:
-        world, size, pause = self.cloud.world, 50, 1.0
+        world, size, pause = self.cloud.world, self.most, 1.0
         while True:
             self._take()
             # What is written while this thread does not wait is seen by the next look.
-            batch = self.waiting[: min(size, world.random.randint(1, 50))]
+            batch = self.waiting[: min(size, world.random.randint(1, self.most))]
             if not batch:
                 world.park(None)
-                world.sleep(world.random.uniform(0, 1))
+                world.sleep(world.random.uniform(0, 1) + self.window)
                 continue
             self.is_busy = True
             numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
@@ -220,7 +226,7 @@ class StreamMapping:
             done = min((numbers.index(number) for number in failed), default=len(batch))
             del self.waiting[:done]
             self.is_busy = False
-            size, pause = (50, 1.0) if done else (size, min(60, pause * 2))
+            size, pause = (self.most, 1.0) if done else (size, min(60, pause * 2))
             if failed:
                 world.sleep(pause)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from tests.faults.cloud import DEADLY, FORGETFUL, FROZEN, LOSSY, ROUGH, UNHEARD, Rates
+from tests.faults.cloud import DEADLY, FORGETFUL, FROZEN, LOSSY, REFUSED, ROUGH, UNHEARD, Rates
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,16 @@ MUTANTS = (
         'told = f"{__import__("secrets").token_hex(4)} ',
         DEADLY,
         ("parent",),
+    ),
+    Mutant(
+        "no stragglers",
+        "functions.stragglers.enlisting",
+        "_is_straggler",
+        '"wake_at" in image',
+        "False",
+        REFUSED,
+        ("plain",),
+        jobs=24,
     ),
     Mutant("no sweeper", "functions.sweeper.sweep", "sweep", "services.store.overdue(services.clock())", "()"),
     Mutant(

@@ -32,9 +32,19 @@ from tests.faults.queues import QueueModel
 from tests.faults.receiver import Receiver
 from tests.faults.virtual import START, Process, World
 from tests.faults.workload import Journal, register
-from tests.post import FILTERS
+from tests.streams import filters
 
 OWNERS = ("acme", "globex")
+#: Each function, and what it is called in the template.
+FUNCTIONS = {
+    "api": "ApiFunction",
+    "worker": "WorkerFunction",
+    "notifier": "NotifierFunction",
+    "webhooks": "WebhooksFunction",
+    "deadletters": "DeadLettersFunction",
+    "sweeper": "SweeperFunction",
+    "stragglers": "StragglersFunction",
+}
 HOUR = 3_600
 WISHES = (
     ("plain", 5),
@@ -114,7 +124,8 @@ class Simulation:
         root = Process("root", world)
         for one in self.clients:
             world.spawn(Process(f"client {one.plan.number}", world), one.run)
-        self.stream.start()
+        for stream in self.streams:
+            stream.start()
         for mapping in self.mappings:
             mapping.start()
         world.spawn(root, self._every_minute)
@@ -148,9 +159,9 @@ class Simulation:
         return (
             all(one.is_done for one in self.clients)
             and self.world.now > self.cloud.last_thaw + 60  # what was frozen may still submit something
-            and self.stream.is_idle
+            and all(stream.is_idle for stream in self.streams)
             and not any(queue.messages for queue in self._drained)
-            and not any("due" in row for _, row in table.rows())
+            and not any("wake_at" in row for _, row in table.rows())
         )
 
     def _look_back(self) -> None:
@@ -187,17 +198,9 @@ class Simulation:
         return Client(self.world, self.functions["api"], self.ledger, plan, self.keys[plan.owner], others[0])
 
     def _make_functions(self) -> None:
-        resources = {
-            "api": "ApiFunction",
-            "worker": "WorkerFunction",
-            "notifier": "NotifierFunction",
-            "webhooks": "WebhooksFunction",
-            "deadletters": "DeadLettersFunction",
-            "sweeper": "SweeperFunction",
-        }
         self.functions = {
             name: Function(self.cloud, name, partial(self._sandbox, name), RESOURCES[resource]["Properties"])
-            for name, resource in resources.items()
+            for name, resource in FUNCTIONS.items()
         }
         settings, worker = self._settings, self.functions["worker"]
         self.mappings = [
@@ -209,7 +212,14 @@ class Simulation:
         )
         of_dead = QueueMapping(self.cloud, self.queues["dead"], self.functions["deadletters"], 5, "deadletters")
         self.mappings += [of_webhooks, of_dead]
-        self.stream = StreamMapping(self.cloud, self.functions["notifier"], FILTERS)
+        self.streams = [self._stream("notifier"), self._stream("stragglers")]
+
+    def _stream(self, name: str) -> StreamMapping:
+        properties = RESOURCES[FUNCTIONS[name]]["Properties"]["Events"]["Changes"]["Properties"]
+        window = properties.get("MaximumBatchingWindowInSeconds", 0)
+        return StreamMapping(
+            self.cloud, self.functions[name], filters(FUNCTIONS[name]), properties["BatchSize"], window
+        )
 
     def _sandbox(self, name: str, process: Process) -> Handler:
         """The function's own entry point, run anew, as at a cold start; its services have the sandbox's clock."""

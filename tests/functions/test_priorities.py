@@ -155,6 +155,6 @@ def test_a_message_that_says_nonsense_is_none(more: dict[str, Any]) -> None:
 
 
 def test_a_webhook_s_message_is_as_it_was() -> None:
-    entry = Reminder("0" * 32, 0, "msg_1", "acme").entry()
+    entry = Reminder("0" * 32, 0, "msg_1", "acme").entry(fair=True)
     assert json.loads(entry["MessageBody"]) == {"job": "0" * 32, "delivery": "msg_1"}
     assert entry["MessageGroupId"] == "acme"

@@ -109,22 +109,26 @@ def test_a_backlog_is_not_filled_with_copies(make_job: Any, clock: Clock, sweep:
     assert sent == 11
 
 
-def test_of_two_sweepers_one_sends(services: Services, make_job: Any, clock: Clock, sweep: Sweep) -> None:
+def test_of_two_sweepers_one_sends(
+    services: Services, make_job: Any, clock: Clock, enlist: Sweep, sweep: Sweep
+) -> None:
     make_job()
     clock.advance(61)
+    assert enlist() == 1
     found = list(services.store.overdue(clock()))
     assert sweep() == 1
     assert [services.store.wake(one.job_id, one.wake_at, one.wakes, clock()) for one in found] == [None]
 
 
 def test_a_sweep_sends_many_in_batches_and_stops_in_time(
-    services: Services, make_job: Any, clock: Clock, sweep: Sweep
+    services: Services, make_job: Any, clock: Clock, enlist: Sweep, sweep: Sweep
 ) -> None:
     from functions.sweeper.sweep import sweep as run
 
     for _ in range(25):
         make_job()
     clock.advance(61)
+    assert enlist() == 25
     turns = iter([True] * 12 + [False] * 20)
     assert run(services, has_time=lambda: next(turns)) == 12
     assert sweep() == 13

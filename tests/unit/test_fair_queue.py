@@ -12,6 +12,7 @@ import heapq
 import itertools
 import json
 from collections import Counter, deque
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,7 +92,7 @@ def wait_of_the_last(queue: FairQueue, backlog: int, *, workers: int, seconds: f
     Each of the `workers` does one job at a time, which takes `seconds`; the single job comes in the middle of the first.
     """
     client: Any = queue
-    queues = Queues(client, dict.fromkeys(Priority, "https://sqs/jobs"))
+    queues = Queues(client, dict.fromkeys(Priority, "https://sqs/jobs"), fair=True)
     for _ in range(backlog):
         queues.send(job_of("noisy"))
     single, submitted_at = job_of("quiet"), seconds / 2
@@ -131,8 +132,15 @@ def test_the_bound_does_not_grow_with_the_backlog() -> None:
 def test_what_is_not_noisy_is_given_oldest_first() -> None:
     queue = FairQueue()
     client: Any = queue
-    queues = Queues(client, dict.fromkeys(Priority, "https://sqs/jobs"))
+    queues = Queues(client, dict.fromkeys(Priority, "https://sqs/jobs"), fair=True)
     jobs = [job_of(owner) for owner in ("a", "b", "a", "c")]
     for job in jobs:
         queues.send(job)
     assert [json.loads(queue.receive()[0])["job"] for _ in jobs] == [job.id for job in jobs]
+
+
+def test_where_one_owner_submits_everything_no_group_is_paid_for() -> None:
+    sent: list[dict[str, Any]] = []
+    client: Any = SimpleNamespace(send_message=lambda **given: sent.append(given))
+    Queues(client, dict.fromkeys(Priority, "https://sqs/jobs")).send(job_of("acme"))
+    assert [set(each) for each in sent] == [{"QueueUrl", "MessageBody", "DelaySeconds"}]

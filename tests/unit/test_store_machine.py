@@ -74,6 +74,8 @@ class Model:
     waits: set[str] = field(default_factory=set)
     endings: int = 0
     ended_at: float | None = None
+    #: Whether the sweeper would find it.
+    is_listed: bool = False
 
 
 class Lossy:
@@ -185,7 +187,7 @@ class StoreMachine(RuleBasedStateMachine):
     def renew(self, token: str) -> None:
         if self._write(token, self.store.renew):
             assert self.model is not None
-            self.model.leased_until = self.now + LEASE
+            self.model.leased_until, self.model.is_listed = self.now + LEASE, True
 
     @rule(token=claims, percent=st.integers(0, 100))
     def report(self, token: str, percent: int) -> None:
@@ -269,10 +271,19 @@ class StoreMachine(RuleBasedStateMachine):
         self._move("bury", when, lambda: self.store.bury(job, failure("grave"), self._token(), self.now))
 
     @rule()
+    def enlist(self) -> None:
+        self.client.loses = False  # it says False then, and the job is listed
+        is_new = self.model is not None and self._is_unfinished() and not self.model.is_listed
+        assert self.store.enlist(self.id) is is_new
+        if self.model is not None:
+            self.model.is_listed = self._is_unfinished()
+
+    @rule()
     def sweep(self) -> None:
         self.client.loses = False  # it says None then, and the next sweep finds it
         job = self.standing
-        is_overdue = self._is_unfinished() and job.wake_at is not None and job.wake_at <= self.now
+        is_listed = self.model is not None and self.model.is_listed
+        is_overdue = is_listed and job.wake_at is not None and job.wake_at <= self.now
         found = [each for each in self.store.overdue(self.now) if each.job_id == self.id]
         assert len(found) == is_overdue
         for each in found:
@@ -293,8 +304,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert job.cancel_requested is model.cancel_requested
         assert (model.holder is not None) is (job.status is Status.RUNNING)
         assert job.version >= self.version
-        # Whatever is unfinished is woken some time, and is never forgotten.
-        assert all((name in item) is not is_ended for name in ("due", "wake_at"))
+        # Whatever is unfinished is to be woken some time, and is, once it is listed.
+        assert ("wake_at" in item) is not is_ended
+        assert ("due" in item) is model.is_listed
         assert all((name in item) is is_ended for name in ("finished_at", "expires_at"))
         if is_ended:
             assert (job.result is not None) is (job.status is Status.COMPLETED)
@@ -327,6 +339,8 @@ class StoreMachine(RuleBasedStateMachine):
         made = make()
         assert made is not None
         self.model.status, self.model.holder = ends_with, None
+        if ends_with != "running":  # whoever has it already is found by its first renewal
+            self.model.is_listed = ends_with not in ENDINGS
         if ends_with in ENDINGS:
             self.model.endings += 1
             self.model.ended_at = self.now
@@ -380,7 +394,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert is_new is is_free
         if is_new:
             self._gone()
-            self.model = Model(born=self.now, run_at=job.run_at)
+            self.model = Model(born=self.now, run_at=job.run_at, is_listed=delay > 0)
         assert self.model is not None
         assert found.created_at == self.model.born
 
