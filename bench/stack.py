@@ -114,6 +114,7 @@ class Stack:
         with written_to(self._log):  # the functions' loggers keep the stdout that they find
             from functions.api import app as api
             from functions.notifier import app as notifier
+            from functions.stragglers import app as stragglers
             from functions.sweeper import app as sweeper
             from functions.webhooks import app as webhooks
             from functions.worker import app as worker
@@ -122,6 +123,7 @@ class Stack:
             "api": api,
             "worker": worker,
             "sweeper": sweeper,
+            "stragglers": stragglers,
             "notifier": notifier,
             "webhooks": webhooks,
         }
@@ -167,6 +169,11 @@ class Stack:
         told = [record for record in self.records if is_ending(record)]
         event = {"Records": [load_event("notifier")["Records"][0] | record for record in told]}
         return self._invoke("notifier", event, SimpleNamespace())
+
+    def enlist(self, records: list[dict[str, Any]]) -> Any:
+        """Runs the stragglers' function over a minute's records."""
+        shown = [load_event("stragglers")["Records"][0] | record for record in records]
+        return self._invoke("stragglers", {"Records": shown}, SimpleNamespace())
 
     def deliver(self) -> Any:
         return self._handle("webhooks", self._webhooks)

@@ -32,6 +32,10 @@ def cost(
         float, typer.Option(min=1, max=100, help="Jobs that are submitted in one call (POST /jobs:batch).")
     ] = 1,
     batch: Annotated[float, typer.Option(min=1, max=10, help="Messages that an invocation has; in a burst, 10.")] = 1,
+    fair: Annotated[bool, typer.Option("--fair", help="With fair queues (FairQueues).")] = False,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds that a job waits before it is begun; longer in a backlog.")
+    ] = Traffic.wait,
     call_ms: Annotated[
         float, typer.Option(min=0, help="How long an AWS call takes, in milliseconds.")
     ] = Traffic.call_ms,
@@ -58,6 +62,8 @@ def cost(
         architecture="arm64" if arm else "x86_64",
         together=together,
         batch=batch,
+        fair=fair,
+        wait=wait,
         call_ms=call_ms,
         alarms=alarms,
     )

@@ -19,9 +19,11 @@ ENTRY = 350
 #: An idle queue's receives a minute: Lambda keeps five calls waiting, of 20 s each.
 EMPTY_RECEIVES = 15
 #: MB of each function but the worker, as the template has it.
-MEMORY = {"api": 1024, "notifier": 512, "webhooks": 512, "sweeper": 256}
+MEMORY = {"api": 1024, "notifier": 512, "webhooks": 512, "sweeper": 256, "stragglers": 256}
 #: What a worker does beside the job, every so many seconds.
 EVERY = {"renewal of a lease": 20, "look for a cancellation": 4}
+#: Seconds for which the stragglers' function gathers what it looks at.
+WINDOW = 60
 #: Each API that is called, and what pays for the calls that are not DynamoDB's (those are paid by units).
 SERVICES = {
     "SendMessage": "sqs_requests",
@@ -39,7 +41,8 @@ SERVICES = {
 class Traffic:
     """A month. Of each job: `polls` of its state, `seconds` that its task takes, writes of progress, pages of events, steps.
 
-    `together` jobs are submitted in one call, `batch` messages are handled by an invocation. `call_ms` is what an AWS call
+    `together` jobs are submitted in one call, `batch` messages are handled by an invocation, and a job waits for `wait` seconds
+    before it is begun. `fair` is the parameter FairQueues. `call_ms` is what an AWS call
     takes, `own_ms` the code of an invocation beside its calls, `start_ms` a cold start, which the share `cold` of
     invocations has.
     """
@@ -55,6 +58,8 @@ class Traffic:
     architecture: str = "arm64"
     together: float = 1
     batch: float = 1
+    fair: bool = False
+    wait: float = 0.5
     call_ms: float = 6
     own_ms: float = 4
     cold: float = 0.005
@@ -154,6 +159,11 @@ def _visits(traffic: Traffic) -> Iterator[Visit]:
     yield Visit("polls", "api", (("poll of a job that changed", 1),), jobs * traffic.polls)
     yield Visit("attempts", "worker", tuple(work), jobs, share, traffic.seconds)
     yield Visit("endings", "notifier", ((ending, 1),), jobs, share)
+    # One invocation a minute, in each minute that has a job. A job that is under way when the minute is over is a straggler,
+    # unless it was there already: its first renewal puts it there.
+    late = min(traffic.wait + min(traffic.seconds, EVERY["renewal of a lease"]), WINDOW) / WINDOW
+    looks = (("job that ended within the minute", 1 - late), ("straggler", late))
+    yield Visit("stragglers", "stragglers", looks, jobs, min(1, MINUTES / jobs) if jobs else 1, in_turn=True)
     if traffic.webhooks:
         yield Visit("webhooks", "webhooks", (("webhook that is taken at once", 1),), jobs, share)
 
@@ -203,7 +213,8 @@ def _queued(traffic: Traffic) -> Iterator[Part]:
     queues = 2 if traffic.webhooks else 1
     taken = traffic.jobs * queues * 2 / traffic.batch
     yield Part("SQS receives and deletes", "sqs_requests", taken)
-    yield Part("SQS fair queues", "sqs_fair", taken + traffic.jobs * queues)
+    if traffic.fair:
+        yield Part("SQS fair queues", "sqs_fair", taken + traffic.jobs * queues)
 
 
 def _stored(traffic: Traffic) -> Iterator[Part]:

@@ -89,8 +89,8 @@ LOSSY = Rates(
 FORGETFUL = Rates(twice=0.3, unanswered=0.4)
 #: The table does what it is told, and its answers do not come through, for longer than one call is tried.
 UNHEARD = Rates(lost=0.4)
-#: What is sent does not arrive, for longer than one call is tried: messages are lost, and only the table knows of their jobs.
-REFUSED = Rates(refused=0.4)
+#: Submissions die halfway, between the put and the message, so only the table knows of their jobs.
+HALFWAY = Rates(killed=0.1, victims="api")
 #: Sandboxes stand still for so long that others take their jobs over, and go on.
 FROZEN = Rates(frozen=0.03, thaws=(60, 300))
 #: Workers are killed, and nothing else fails: so it can be told how long a job may stand still.

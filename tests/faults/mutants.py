@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from tests.faults.cloud import DEADLY, FORGETFUL, FROZEN, LOSSY, REFUSED, ROUGH, UNHEARD, Rates
+from tests.faults.cloud import DEADLY, FORGETFUL, FROZEN, HALFWAY, LOSSY, ROUGH, UNHEARD, Rates
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ MUTANTS = (
         "_is_straggler",
         '"wake_at" in image',
         "False",
-        REFUSED,
+        HALFWAY,
         ("plain",),
-        jobs=24,
+        jobs=16,
     ),
     Mutant("no sweeper", "functions.sweeper.sweep", "sweep", "services.store.overdue(services.clock())", "()"),
     Mutant(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from bench.units import Index, item_bytes, table_units
 from longrun.cli import app
-from longrun.costs import MEMORY, MINUTES, SERVICES, Traffic, bill, counted, parts, prices
+from longrun.costs import MEMORY, MINUTES, SERVICES, WINDOW, Traffic, bill, counted, parts, prices
 from tests.conftest import RESOURCES
 
 MILLION = Traffic(jobs=1e6)
@@ -34,10 +34,13 @@ def test_a_job_is_paid_call_by_call() -> None:
     found = quantities(MILLION)
     jobs = 1e6
     assert found["api_requests"] == 3 * jobs  # it is submitted, and asked for twice
-    assert found["lambda_requests"] == 5 * jobs  # these, the attempt, and the ending
+    assert (
+        found["lambda_requests"] == 5 * jobs + MINUTES
+    )  # these, the attempt, the ending; and a look at each minute's jobs
     assert found["sqs_requests"] == 3 * jobs  # sent, received, deleted
     units = sum(counted()[row]["write_units"] for row in ("submission", "attempt of a no-op job"))
-    assert found["dynamodb_writes"] == units * jobs
+    late = MILLION.wait / WINDOW * counted()["straggler"]["write_units"]
+    assert found["dynamodb_writes"] == pytest.approx((units + late) * jobs)
     assert found["dynamodb_reads"] == (2 * 0.5 + 1) * jobs
 
 
@@ -65,6 +68,8 @@ def test_nothing_but_the_floor_is_paid_without_traffic() -> None:
         {"events": 1},
         {"steps": 1},
         {"webhooks": True},
+        {"fair": True},
+        {"wait": 60},
         {"memory": 2048},
         {"architecture": "x86_64"},
         {"call_ms": 20},
@@ -76,7 +81,7 @@ def test_more_costs_more(more: dict[str, Any]) -> None:
 
 def test_a_batch_shares_its_invocation() -> None:
     alone, ten = quantities(replace(MILLION, seconds=60)), quantities(replace(MILLION, seconds=60, batch=10))
-    assert ten["lambda_requests"] == 3e6 + 2e5
+    assert ten["lambda_requests"] == 3e6 + 2e5 + MINUTES
     assert alone["lambda_arm64"] > 9 * ten["lambda_arm64"]
     assert alone["dynamodb_writes"] == ten["dynamodb_writes"]
 
@@ -92,15 +97,34 @@ def test_jobs_that_are_submitted_together_share_a_call() -> None:
 def test_calls_are_what_was_counted() -> None:
     lines = [line for line in bill(MILLION) if line.is_call]
     assert {line.part.price for line in lines if line.usd} == {
-        *("api_requests", "lambda_requests", "sqs_requests", "sqs_fair", "dynamodb_writes", "dynamodb_reads")
+        *("api_requests", "lambda_requests", "sqs_requests", "dynamodb_writes", "dynamodb_reads")
     }
-    assert sum(line.usd for line in lines) < 9.6
-    burst = bill(replace(MILLION, together=10, batch=10))
-    assert sum(line.usd for line in burst if line.is_call) < 8
+
+
+def calls(traffic: Traffic) -> float:
+    """What the calls cost, in US dollars."""
+    return sum(line.usd for line in bill(traffic) if line.is_call)
+
+
+def test_the_calls_of_a_million_no_op_jobs_polled_twice_are_under_eight_dollars() -> None:
+    assert calls(MILLION) <= 8
+    assert calls(replace(MILLION, fair=True)) == pytest.approx(calls(MILLION) + 0.30)
+    assert calls(replace(MILLION, together=10, batch=10)) < 6
+
+
+def test_only_a_job_that_nobody_has_had_for_a_minute_is_surely_a_straggler() -> None:
+    def enlisted(traffic: Traffic) -> float:
+        return sum(part.quantity for part in parts(traffic) if part.what == "DynamoDB writes, stragglers")
+
+    units = counted()["straggler"]["write_units"]
+    assert enlisted(replace(MILLION, wait=600)) == units * 1e6
+    assert enlisted(replace(MILLION, wait=0, seconds=600)) == pytest.approx(units * 1e6 / 3)
+    assert enlisted(replace(MILLION, wait=0)) == 0
 
 
 def test_time_is_memory_times_seconds() -> None:
-    short, long = quantities(replace(MILLION, memory=512)), quantities(replace(MILLION, memory=512, seconds=2))
+    work = replace(MILLION, memory=512, wait=WINDOW)  # stragglers they are, then, however long they take
+    short, long = quantities(work), quantities(replace(work, seconds=2))
     assert long["lambda_arm64"] - short["lambda_arm64"] == pytest.approx(1e6 * 2 * 0.5)
 
 
@@ -119,6 +143,11 @@ def test_every_counted_call_has_a_price() -> None:
     assert {part.price for part in parts(replace(MILLION, webhooks=True))} <= table.keys()
     assert all(price["usd"] > 0 and price["per"] > 0 for price in table.values())
     assert all(price["page"].startswith("https://aws.amazon.com/") for price in table.values())
+
+
+def test_the_window_is_the_template_s() -> None:
+    stream = RESOURCES["StragglersFunction"]["Properties"]["Events"]["Changes"]["Properties"]
+    assert stream["MaximumBatchingWindowInSeconds"] == WINDOW
 
 
 def test_the_memory_is_the_template_s() -> None:
