@@ -127,6 +127,14 @@ def a_swept_job(owner: Owner) -> None:
 
 
 @exercise
+def a_straggler(owner: Owner) -> None:
+    """It has not ended when its minute of the stream is looked at, which is at once on the emulator."""
+    job_id = owner.submit("echo", {"seconds": 8})
+    until(lambda: "due" in item(owner.deployment, job_id), seconds=6, what=f"{job_id} where the sweeper looks")
+    owner.wait(job_id)
+
+
+@exercise
 def a_buried_job(owner: Owner) -> None:
     job_id = owner.submit("echo", {}, delay_seconds=800)
     make_due(owner.deployment, job_id, wake_at=int(time.time() + 3600) * 1000)
@@ -298,6 +306,13 @@ def invoke(deployment: Deployment, function: str, event: Any) -> Any:
     result = json.loads(answer["Payload"].read())
     assert "FunctionError" not in answer, result
     return result
+
+
+def item(deployment: Deployment, job_id: str) -> dict[str, Any]:
+    """The job's own, as the table has it."""
+    key = {"pk": {"S": f"job#{job_id}"}, "sk": {"S": "job"}}
+    found = deployment.emulator.client("dynamodb").get_item(TableName=deployment.outputs["TableName"], Key=key)
+    return dict(found["Item"])
 
 
 def make_due(deployment: Deployment, job_id: str, wake_at: int) -> None:
