@@ -17,6 +17,8 @@ QUEUES = {
     "WebhookQueueUrl": "WebhookDeadLetterQueueUrl",
     "DeadLetterQueueUrl": None,
 }
+#: The functions that read the table's stream.
+STREAM_READERS = {"NotifierFunction": "notifier", "StragglersFunction": "stragglers"}
 
 
 def check_table(patient: Patient) -> Iterator[Finding]:
@@ -66,13 +68,16 @@ def check_redrive(patient: Patient) -> Iterator[Finding]:
 
 
 def check_readers(patient: Patient) -> Iterator[Finding]:
-    """Does a function take from every queue, and from the table's stream?"""
+    """Does a function take from every queue, and do both take from the table's stream?"""
+    deployment = patient.deployment
     arns = [_attributes(patient, output)["QueueArn"] for output in QUEUES]
-    table = patient.deployment.ask("dynamodb", "describe_table", TableName=patient.deployment.output("TableName"))[
-        "Table"
-    ]
     readers = {f"reader of {_name(arn)}": _mappings(patient, arn) for arn in arns}
-    readers["reader of the stream"] = _mappings(patient, table["LatestStreamArn"]) if "LatestStreamArn" in table else []
+    table = deployment.ask("dynamodb", "describe_table", TableName=deployment.output("TableName"))["Table"]
+    stream = _mappings(patient, table["LatestStreamArn"]) if "LatestStreamArn" in table else []
+    for resource, name in STREAM_READERS.items():
+        function = deployment.resources.get(resource)
+        theirs = [each for each in stream if _name(each["FunctionArn"]) == function]
+        readers[f"{name}, reader of the stream"] = theirs
     for what, mappings in readers.items():
         yield from _enabled(what, mappings)
         yield from _partial(what, mappings)

@@ -27,6 +27,8 @@ NAMES = {
 JOB = "0123456789abcdef0123456789abcdef"
 
 Findings = dict[str, dict[str, Any]]
+#: Those that the doctor asks after by name.
+FUNCTIONS = {"SweeperFunction": "sweeper", "NotifierFunction": "notifier", "StragglersFunction": "stragglers"}
 
 
 class Deployed:
@@ -37,9 +39,10 @@ class Deployed:
         self.outputs = {name: self._queue(name) for name in reversed(NAMES)}
         self.outputs |= {"ApiUrl": service.url, "TableName": "longrun"}
         self.stream = self._table()
-        self.function = self._function()
+        self.function, *readers = (self._function(name) for name in FUNCTIONS.values())
         self.mappings = {name: self.mapping(self.arn(name)) for name in QUEUES}
-        self.mappings["stream"] = self.mapping(self.stream, StartingPosition="TRIM_HORIZON")
+        for name in readers:
+            self.mappings[name] = self.mapping(self.stream, name, StartingPosition="TRIM_HORIZON")
         self._stack()
         self.sweeps = True
         service.on("GET /health", {"status": "ok"})
@@ -61,11 +64,11 @@ class Deployed:
     def set_queue(self, output: str, **attributes: str) -> None:
         client("sqs").set_queue_attributes(QueueUrl=self.outputs[output], Attributes=attributes)
 
-    def mapping(self, source: str, **options: Any) -> str:
+    def mapping(self, source: str, function: str = "", **options: Any) -> str:
         """The id of a reader of this source."""
         options = {"FunctionResponseTypes": ["ReportBatchItemFailures"]} | options
         made = client("lambda").create_event_source_mapping(
-            FunctionName=self.function, EventSourceArn=source, BatchSize=10, **options
+            FunctionName=function or self.function, EventSourceArn=source, BatchSize=10, **options
         )
         return str(made["UUID"])
 
@@ -100,13 +103,13 @@ class Deployed:
         wanted = {"PointInTimeRecoveryEnabled": on}
         client("dynamodb").update_continuous_backups(TableName="longrun", PointInTimeRecoverySpecification=wanted)
 
-    def _function(self) -> str:
-        role = client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    def _function(self, name: str) -> str:
+        role = client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         code = io.BytesIO()
         with zipfile.ZipFile(code, "w") as archive:
             archive.writestr("app.py", "")
         made = client("lambda").create_function(
-            FunctionName="sweeper",
+            FunctionName=name,
             Runtime="python3.13",
             Role=role,
             Handler="app.handler",
@@ -119,7 +122,10 @@ class Deployed:
         # Of what moto can make for a stack, a user is the one whose name can be chosen and nothing else needs.
         template = {
             "Parameters": {"AuthMode": {"Type": "String", "Default": "ApiKeys"}},
-            "Resources": {"SweeperFunction": {"Type": "AWS::IAM::User", "Properties": {"UserName": self.function}}},
+            "Resources": {
+                resource: {"Type": "AWS::IAM::User", "Properties": {"UserName": name}}
+                for resource, name in FUNCTIONS.items()
+            },
             "Outputs": {name: {"Value": value} for name, value in self.outputs.items()},
         }
         client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(template))

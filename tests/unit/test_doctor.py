@@ -43,7 +43,11 @@ def reader_off(deployed: Deployed) -> None:
 
 
 def reader_gone(deployed: Deployed) -> None:
-    client("lambda").delete_event_source_mapping(UUID=deployed.mappings["stream"])
+    client("lambda").delete_event_source_mapping(UUID=deployed.mappings["notifier"])
+
+
+def other_reader_off(deployed: Deployed) -> None:
+    client("lambda").update_event_source_mapping(UUID=deployed.mappings["stragglers"], Enabled=False)
 
 
 def whole_batches(deployed: Deployed) -> None:
@@ -99,7 +103,8 @@ def api_broken(deployed: Deployed) -> None:
         (lambda deployed: deployed.recover(on=False), "point-in-time recovery", "off", "deploy the template"),
         (stream_off, "stream", "nobody is told", "deploy the template"),
         (reader_off, f"reader of {STACK}-jobs-high", "Disabled", "update-event-source-mapping --enabled"),
-        (reader_gone, "reader of the stream", "missing", "deploy the template"),
+        (reader_gone, "notifier, reader of the stream", "missing", "deploy the template"),
+        (other_reader_off, "stragglers, reader of the stream", "Disabled", "update-event-source-mapping --enabled"),
         (whole_batches, f"failures of reader of {STACK}-webhooks", "ReportBatchItemFailures", "deploy the template"),
         (short_visibility, f"visibility of {STACK}-jobs", "30 s", "deploy the template"),
         (wrong_redrive, f"redrive of {STACK}-jobs-low", "come back", "deploy the template"),
