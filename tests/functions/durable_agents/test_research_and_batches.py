@@ -12,8 +12,8 @@ from common.wiring import Services
 from tasks.documents import analyze_documents
 from tasks.research import research
 from tests.functions.durable_agents.conftest import Killed
+from tests.functions.research.researching import QUESTION, Researcher, lease
 from tests.functions.scripted import given, kinds, log_of, result, store
-from tests.functions.test_research import QUESTION, Researcher, lease
 from tests.model_server import Calls, ModelServer
 from tests.page_server import Page, PageServer, html
 
