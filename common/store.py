@@ -6,7 +6,6 @@ leaves its maker's token or attempt behind, and a failed condition looks for it 
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,20 +21,19 @@ from common.items import due_shard, job_item, job_key, ms, page_item, step_item
 from common.jobs import LEASE, Failure, Job, Payload, Report, Status, froms
 from common.resuming import Resuming
 from common.steps import Step, wait_id
-from common.writes import MOST_DELETED, RESEND, RESEND_MAX, UNCHANGED, Failed, held, is_held, standing, told
+from common.waking import GRACE, Waking
+from common.writes import MOST_DELETED, RESEND, UNCHANGED, Failed, held, is_held, standing, told
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 #: A delayed job may start this much before its time, in seconds: clocks differ, and messages come in whole seconds.
 SLACK = 1
-#: The sweeper looks this long after something should have happened, in seconds.
-GRACE = 5
 #: Longest message of a passing error that is kept in the history, in characters: every write bills the whole item.
 NOTE = 200
 
 
-class Store(Resuming):
+class Store(Resuming, Waking):
     def __init__(self, client: DynamoDBClient, table: str, *, lease: float = LEASE) -> None:
         super().__init__(client, table)
         self.lease = lease
@@ -200,42 +198,6 @@ class Store(Resuming):
             return self._end(job, to, token, now, (idle | abandoned) & Attr("attempt").eq(job.attempt), **extra)
         except Failed:
             return None
-
-    def enlist(self, job_id: str) -> bool:
-        """Puts an unfinished job into the index where the sweeper looks; False: it is in there, or has ended.
-
-        A new job is not in there: most end within the minute, and would pay twice for an entry that nobody looks at.
-        """
-        try:
-            self._update(
-                job_id, Update().set(due=due_shard(job_id)), Attr("wake_at").exists() & Attr("due").not_exists()
-            )
-        except Failed:
-            return False
-        return True
-
-    def wake(self, job_id: str, wake_at: float, wakes: int, now: float) -> Job | None:
-        """Takes one overdue job for sending again; None: it has moved since, another sweeper took it, or somebody runs it."""
-        again = now + min(RESEND * 2**wakes, RESEND_MAX)
-        update = Update().set(wake_at=ms(again)).add("wakes")
-        overdue = Attr("due").exists() & Attr("wake_at").eq(ms(wake_at))
-        idle = Attr("status").ne(Status.RUNNING) | Attr("lease_until").lte(ms(now - GRACE))
-        try:
-            return self._update(job_id, update, overdue & idle)
-        except Failed as failed:
-            leased_until = failed.job.lease_until if failed.job is not None else None
-        if leased_until is not None and leased_until > now - GRACE:
-            later = Update().set(wake_at=ms(leased_until + GRACE))
-            with contextlib.suppress(Failed):
-                self._update(job_id, later, overdue & Attr("lease_until").eq(ms(leased_until)))
-        return None
-
-    def put_off(self, job_id: str, until: float) -> None:
-        """The job's message is away until then: the sweeper need not send another. Nothing if somebody runs the job."""
-        later = Update().set(wake_at=ms(until + RESEND))
-        idle = Attr("status").is_in([Status.PENDING, Status.WAITING])
-        with contextlib.suppress(Failed):
-            self._update(job_id, later, idle & Attr("wake_at").lt(ms(until + RESEND)))
 
     def watch(self, job: Job, token: str, until: float) -> None:
         """Has each change of the job told to those who watch it, this one included. Raises NotFound.

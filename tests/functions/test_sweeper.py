@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.jobs import DAY, LEASE, Job, Status
-from common.store import GRACE
+from common.waking import GRACE
 from common.wiring import Services
 from tests.conftest import Api, Clock, Worker, client, load_event, message_count
 from tests.functions.single_jobs import now as state
