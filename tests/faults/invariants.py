@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from common.jobs import LEASE, TRANSITIONS, Status
+from common.writes import RESEND
 from tests.faults import table
 from tests.faults.virtual import Process, World
 from tests.faults.workload import Journal, result_of
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 #: What an ended job never changes again.
 SETTLED = ("status", "result", "error", "attempt", "finished_at", "expires_at", "created_at")
-#: How long after a kill the job may stand still, in seconds: its lease, the sweeper's minute, and one more.
-RECOVERY = LEASE + 60 + 60
+#: How long after a kill the job may stand still, in seconds: its lease, the sweeper's minute, and its pause after what it sent.
+RECOVERY = LEASE + 60
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Ledger:
             seen.endings.append(new)
         is_claim = now is Status.RUNNING and new["token"] != old["token"]
         if now.is_final or is_claim:
-            self._recovered(seen, job_id)
+            self._recovered(seen, job_id, old)
         if is_claim:
             is_living = was is Status.RUNNING and seen.is_heard and job_id not in self.journal.poisoned
             is_dead = not (is_living and self.cloud.rates.is_gentle)
@@ -160,11 +161,12 @@ class Ledger:
         if seen.holder is process:
             seen.killed_at, seen.is_heard = self.world.now, False
 
-    def _recovered(self, seen: Seen, job_id: str) -> None:
+    def _recovered(self, seen: Seen, job_id: str, old: table.Row) -> None:
         if seen.killed_at is not None and self.cloud.rates.only_kills:
-            # Another worker that was killed may have had its message in hand.
+            # Other workers that were killed may have had its messages in hand: after each the sweeper waits for twice as long.
             took = self.world.now - max(seen.killed_at, self.cloud.last_kill)
-            self.expect(took <= RECOVERY, "recovery in time", job_id, f"it stood still for {took:.0f} s")
+            pause = RESEND * 2 ** max(0, old.get("wakes", 0) - 1)
+            self.expect(took <= RECOVERY + pause, "recovery in time", job_id, f"it stood still for {took:.0f} s")
         seen.killed_at = None
 
     # -------------------------------------------------------------- what clients are told
