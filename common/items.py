@@ -37,7 +37,7 @@ def job_item(job: Job) -> dict[str, Any]:
         "pk": f"job#{job.id}",
         "sk": "job",
         "listed": place(job),
-        # Most jobs end before anybody would look for them there: see Store.enlist. One that is delayed does not.
+        # Most jobs end before anybody would look for them there: see Waking.enlist. One that is delayed does not.
         "due": due_shard(job.id) if job.run_at else None,
         "metadata": dict(job.metadata),
         "cancel_requested": job.cancel_requested or None,
