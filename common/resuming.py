@@ -13,7 +13,7 @@ from common.expressions import Update
 from common.items import due_shard, job_key, ms, page_item, step_item, wait_item
 from common.jobs import Change, Job, Report, Status, Wait, WaitKind
 from common.steps import Step, wait_id
-from common.writes import MOST_DELETED, RESEND, UNCHANGED, Failed, Writes, held, told, wake_after
+from common.writes import MOST_DELETED, RESEND, UNCHANGED, Failed, Writes, held, told, unmade, wake_after
 
 #: More changes of status than these are moved out of the job's own item, which every write bills as a whole.
 MOST_CHANGES = 24
@@ -87,7 +87,7 @@ class Resuming(Writes):
         asked = still & Attr(f"waits.{wait_id(step.key)}").exists()
         same = Attr("created_at").eq(ms(job.created_at))
         try:
-            self._transact(job.id, update, asked & same, puts=[step_item(job, step)])
+            self._transact(job.id, update, asked & same & unmade(token), puts=[step_item(job, step)])
         except Failed:
             raise Conflict(f"Job {job.id} does not wait for that (any more).") from None
         return self.get(job.id, now, consistent=True) or job
@@ -102,7 +102,7 @@ class Resuming(Writes):
         update.remove_from("waits", wait_id(step))
         try:
             waits = Attr("status").eq(Status.WAITING) & Attr(f"waits.{wait_id(step)}").exists()
-            return self._update(job_id, update, waits)
+            return self._update(job_id, update, waits & unmade(token))
         except Failed:
             return None
 

@@ -22,7 +22,7 @@ from common.jobs import LEASE, Failure, Job, Payload, Report, Status, froms
 from common.resuming import Resuming
 from common.steps import Step, wait_id
 from common.waking import GRACE, Waking
-from common.writes import MOST_DELETED, RESEND, UNCHANGED, Failed, held, is_held, standing, told
+from common.writes import MOST_DELETED, RESEND, UNCHANGED, Failed, held, is_held, standing, told, unmade
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -69,6 +69,7 @@ class Store(Resuming, Waking):
             & Attr("lease_until").lte(ms(now))
             & Attr("next_attempt").lte(Attr("max_attempts"))
         )
+        free = (due | abandoned) & unmade(token)
         lease_until = now + self.lease
         sweep_at = ms(lease_until + GRACE)
         update = (
@@ -80,12 +81,12 @@ class Store(Resuming, Waking):
             .add("claims")
         )
         try:
-            return self._update(job_id, update, (due | abandoned) & Attr("wake_at").lte(sweep_at))
+            return self._update(job_id, update, free & Attr("wake_at").lte(sweep_at))
         except Failed as failed:
             seen = failed.job
         if seen is not None and seen.token != token and ms(seen.wake_at or 0) > sweep_at:
             try:
-                return self._update(job_id, update.set(wake_at=sweep_at), due | abandoned)
+                return self._update(job_id, update.set(wake_at=sweep_at), free)
             except Failed as failed:
                 seen = failed.job
         if seen is not None and seen.token == token:
@@ -174,8 +175,10 @@ class Store(Resuming, Waking):
         except Failed:
             pass
         asked = Update().set(cancel_requested=True, updated_at=ms(now)).add("version")
+        # Not of a job that has ended and was begun anew since: nobody wants that one stopped.
+        meant = Attr("earlier_attempts").eq(job.earlier_attempts)
         try:
-            return self._update(job.id, asked, Attr("status").eq(Status.RUNNING))
+            return self._update(job.id, asked, Attr("status").eq(Status.RUNNING) & meant)
         except Failed as failed:
             if failed.job is None:
                 raise NotFound(f"No job {job.id}.") from None

@@ -57,7 +57,7 @@ class Writes(Reads):
             .set(**values, finished_at=ms(now), expires_at=math.ceil(now + job.ttl_seconds))
             .remove("due", "wake_at", "lease_until")
         )
-        return self._update(job.id, update, Attr("status").is_in(froms(to)) & when)
+        return self._update(job.id, update, Attr("status").is_in(froms(to)) & when & unmade(f"{token}-end"))
 
     def _end_as_holder(self, job: Job, to: Status, now: float, report: Report, **values: Any) -> Job:
         try:
@@ -151,6 +151,12 @@ class Failed(Exception):
 
     def __init__(self, job: Job | None) -> None:
         self.job = job
+
+
+def unmade(token: str) -> ConditionBase:
+    """The change that leaves this token has not been made: a copy of its request that arrives late, when the job has moved on,
+    must not make it again."""
+    return Attr(f"history.{token}").not_exists()
 
 
 def held(job: Job) -> ConditionBase:
