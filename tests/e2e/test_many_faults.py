@@ -27,6 +27,8 @@ JOBS = 500
 #: How many processes of each function are killed, and how often the emulator stands still.
 KILLS = {"WorkerFunction": 12, "ApiFunction": 4, "NotifierFunction": 4}
 STOPS = 4
+#: Only processes that are older, in seconds, are killed: younger ones may not even be loaded, and have no job in hand.
+SETTLED = 5
 #: Until all must have ended, in seconds: a killed worker's job goes on within about two minutes, and may meet the next.
 LIMIT = 420
 #: The emulator starts a process for every call that comes while all others are busy: so many clients, and so many workers.
@@ -39,6 +41,7 @@ class Trouble:
     def __init__(self, deployment: Deployment) -> None:
         self.kills: Counter[str] = Counter()
         self.stops = 0
+        self._since: dict[int, float] = {}
         self._deployment = deployment
         self._random = random.Random(7)
         self._over = threading.Event()
@@ -57,7 +60,6 @@ class Trouble:
         return self.kills.total() >= sum(KILLS.values()) and self.stops >= STOPS
 
     def _run(self) -> None:
-        # Slowly enough for new processes to take jobs in hand before they are killed, too.
         while not self.is_over and not self._over.wait(self._random.uniform(2, 8)):
             if self.stops < STOPS and self._random.random() < 0.25:
                 self._stop()
@@ -66,13 +68,17 @@ class Trouble:
 
     def _kill(self) -> None:
         left = [name for name, most in KILLS.items() if self.kills[name] < most]
-        pids = {name: self._deployment.emulator.function_pids(self._deployment.functions[name]) for name in left}
+        pids = {name: self._settled(name) for name in left}
         there = [name for name, found in pids.items() if found]
         if there:
             function = self._random.choice(there)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._random.choice(pids[function]), signal.SIGKILL)
                 self.kills[function] += 1
+
+    def _settled(self, name: str) -> list[int]:
+        pids, now = self._deployment.emulator.function_pids(self._deployment.functions[name]), time.monotonic()
+        return [pid for pid in pids if now - self._since.setdefault(pid, now) >= SETTLED]
 
     def _stop(self) -> None:
         """The emulator alone: functions go on, and nothing answers them."""
@@ -116,7 +122,7 @@ def limit_workers(deployment: Deployment) -> None:
 
 
 def wanted(number: int) -> dict[str, Any]:
-    return {"number": number, "seconds": number % 5 * 2}
+    return {"number": number, "seconds": number % 5 * 4}
 
 
 def submitted(http: httpx.Client, number: int) -> str:
