@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 #: What an ended job never changes again.
 SETTLED = ("status", "result", "error", "attempt", "finished_at", "expires_at", "created_at")
-#: How long after a kill the job may stand still, in seconds: its lease, the sweeper's minute, and its pause after what it sent.
+#: How long after a kill the job may stand still, in seconds, beside the sweeper's pause after what it sent: its lease, and the
+#: sweeper's minute.
 RECOVERY = LEASE + 60
 
 
