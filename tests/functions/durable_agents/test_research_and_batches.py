@@ -42,8 +42,8 @@ def test_research_that_dies_over_its_report_reads_and_notes_nothing_again(
     found = result(services, ended)
     assert len(requests) == 1 + 6 + 2, "the report alone was asked for twice"
     assert requests[-1].body == requests[-2].body
-    asked = Counter(path for path in web.asked if path != "/busy")
-    assert set(asked.values()) == {1}
+    read = [f"/{n}" for n in range(6)]
+    assert Counter(web.asked) == Counter([*read, "/gone", "/busy", "/busy"]), "what may pass is tried again"
     assert {source["status"] for source in found["sources"]} == {"used", "unused", "failed"}
     assert [source["source"] for source in found["sources"] if source["status"] == "failed"] == [gone, busy]
     assert len(found["citations"]) == 2
@@ -53,7 +53,8 @@ def test_research_that_dies_over_its_report_reads_and_notes_nothing_again(
     assert "".join(data["text"] for kind, data in log if kind == "output") == found["report"]
     said = Counter((data["message"], data["source"]) for kind, data in log if kind == "log")
     assert len(said) == 8
-    assert {source for (_, source), times in said.items() if times > 1} == {busy}, "what may pass is tried again"
+    # What the dead one said of a source that it noted nothing of is in the log only if a step was noted after it.
+    assert {source for (_, source), times in said.items() if times > 1} <= {busy}
     assert kinds(log).count("thought") == 1
 
 
