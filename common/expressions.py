@@ -56,6 +56,12 @@ class Update:
         self._removes: list[str] = []
         self._names: dict[str, str] = {}
         self._values: dict[str, Any] = {}
+        self._given: ConditionBase | None = None
+
+    def only_if(self, given: ConditionBase) -> Update:
+        """What must hold whenever this update is made, whatever else is asked for."""
+        self._given = given if self._given is None else self._given & given
+        return self
 
     def set(self, **values: Any) -> Update:
         """Gives attributes their values; one that is None is removed."""
@@ -119,7 +125,7 @@ class Update:
 
     def arguments(self, when: ConditionBase) -> dict[str, Any]:
         """The arguments of update_item for this update, if `when` holds."""
-        guard = condition(when)
+        guard = condition(when if self._given is None else self._given & when)
         clauses = [f"SET {', '.join(self._sets)}"] if self._sets else []
         clauses += [f"REMOVE {', '.join(self._removes)}"] if self._removes else []
         return {

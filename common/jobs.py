@@ -225,6 +225,10 @@ class Job:
     def is_watched(self, now: float) -> bool:
         return self.watched_until is not None and self.watched_until > now
 
+    def was_changed_by(self, token: str) -> bool:
+        """Whether one of its changes of status left that token: one of the latest, of a job that has changed often."""
+        return any(change.token == token for change in self.history)
+
     def seen_status(self, now: float) -> Status:
         """What a client is told: `running` only while somebody holds a live lease."""
         if self.status is Status.RUNNING and not self.is_leased(now):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
@@ -13,14 +14,15 @@ from common.expressions import Update
 from common.items import due_shard, job_key, ms, page_item, step_item, wait_item
 from common.jobs import Change, Job, Report, Status, Wait, WaitKind
 from common.steps import Step, wait_id
-from common.writes import MOST_DELETED, RESEND, UNCHANGED, Failed, Writes, held, told, unmade, wake_after
+from common.writes import RESEND, UNCHANGED, Failed, Writes, held, told, wake_after
 
 #: More changes of status than these are moved out of the job's own item, which every write bills as a whole.
 MOST_CHANGES = 24
 #: So many of the latest stay.
 KEPT_CHANGES = 8
-#: Most changes that one move takes out: its transaction has room for a hundred items.
+#: Most changes that one move takes out, and most steps that one forgets: its transaction has room for a hundred items.
 MOST_MOVED = 30
+MOST_FORGOTTEN = 60
 #: What such a job cannot become.
 NOT_RETRIED = "retried: only failed and cancelled jobs are"
 
@@ -63,16 +65,24 @@ class Resuming(Writes):
                 raise CancelRequested(job.id) from None
             return seen
 
-    def _move(self, job: Job, to: Status, update: Update, when: ConditionBase, now: float) -> Job:
+    def _move(
+        self,
+        job: Job,
+        to: Status,
+        update: Update,
+        when: ConditionBase,
+        now: float,
+        deletes: Sequence[dict[str, Any]] = (),
+    ) -> Job:
         """The change of status, and along with it changes that the job's own item has no room for any more. Raises Failed."""
         moved = _outgrown(job)
-        if not moved:
+        if not moved and not deletes:
             return self._update(job.id, update, when)
         for change in moved:
             for mapping in ("history", "seqs", "attempts"):
                 update.remove_from(mapping, change.token)
         pages = [page_item(job, [status_event(change)], change.seq, now) for change in moved]
-        self._transact(job.id, update, when, puts=pages)
+        self._transact(job.id, update, when, puts=pages, deletes=deletes)
         return self.get(job.id, now, consistent=True) or replace(job, status=to)
 
     def answer(self, job: Job, step: Step, token: str, now: float) -> Job:
@@ -87,7 +97,7 @@ class Resuming(Writes):
         asked = still & Attr(f"waits.{wait_id(step.key)}").exists()
         same = Attr("created_at").eq(ms(job.created_at))
         try:
-            self._transact(job.id, update, asked & same & unmade(token), puts=[step_item(job, step)])
+            self._transact(job.id, update, asked & same, puts=[step_item(job, step)])
         except Failed:
             raise Conflict(f"Job {job.id} does not wait for that (any more).") from None
         return self.get(job.id, now, consistent=True) or job
@@ -102,12 +112,17 @@ class Resuming(Writes):
         update.remove_from("waits", wait_id(step))
         try:
             waits = Attr("status").eq(Status.WAITING) & Attr(f"waits.{wait_id(step)}").exists()
-            return self._update(job_id, update, waits & unmade(token))
+            return self._update(job_id, update, waits)
         except Failed:
             return None
 
-    def revive(self, job: Job, token: str, now: float) -> Job:
-        """failed or cancelled -> pending, with all its attempts anew; its finished steps stay. Raises InvalidTransition."""
+    def revive(self, job: Job, token: str, now: float, first: Step | None = None) -> Job:
+        """failed or cancelled -> pending, with all its attempts anew and its finished steps, but for `first` and those after.
+
+        Raises InvalidTransition for a job that is not as it was when it was read: it may have been begun anew, and the steps
+        that it has finished since are to stay. The last steps go first, so that a crash leaves no gap, and `first` goes with
+        the move itself, so that whoever asks again finds it.
+        """
         again = job.attempt + job.max_attempts - job.earlier_attempts
         update = (
             self._changed(Status.PENDING, token, now, reason="retry")
@@ -116,28 +131,22 @@ class Resuming(Writes):
             .remove("error", "result", "finished_at", "expires_at", "cancel_requested", "waits", "progress")
         )
         update.copy("next_attempt", "attempt", plus=1)
+        keys = self._from(first, job) if first else []
         try:
-            return self._move(job, Status.PENDING, update, _ended_still(job), now)
+            while len(keys) > MOST_FORGOTTEN:
+                self._transact(job.id, UNCHANGED, _ended_still(job), deletes=keys[:MOST_FORGOTTEN])
+                keys = keys[MOST_FORGOTTEN:]
+            return self._move(job, Status.PENDING, update, _ended_still(job), now, deletes=keys)
         except Failed as failed:
             seen = failed.job
-            if seen is not None and any(change.token == token for change in seen.history):
+            if seen is not None and seen.was_changed_by(token):
                 return seen  # it was written, and the answer lost
             raise InvalidTransition(seen or job, NOT_RETRIED) from None
 
-    def forget_steps(self, job: Job, first: Step) -> int:
-        """Deletes an ended job's finished step and those after it, the last first, so that a crash leaves no gap.
-
-        Returns how many. Raises InvalidTransition for a job that is not as it was when it was read: it may have been begun
-        anew, and the steps that it has finished since are to stay.
-        """
+    def _from(self, first: Step, job: Job) -> list[dict[str, Any]]:
+        """The keys of that finished step and those after it, the last one's first."""
         later = sorted((step for step in self.steps(job).values() if step.order >= first.order), key=lambda s: -s.order)
-        keys = [job_key(job.id, f"step#{step.key}") for step in later]
-        for start in range(0, len(keys), MOST_DELETED):
-            try:
-                self._transact(job.id, UNCHANGED, _ended_still(job), deletes=keys[start : start + MOST_DELETED])
-            except Failed as failed:
-                raise InvalidTransition(failed.job or job, NOT_RETRIED) from None
-        return len(keys)
+        return [job_key(job.id, f"step#{step.key}") for step in later]
 
 
 def status_event(change: Change) -> Event:

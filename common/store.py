@@ -22,7 +22,7 @@ from common.jobs import LEASE, Failure, Job, Payload, Report, Status, froms
 from common.resuming import Resuming
 from common.steps import Step, wait_id
 from common.waking import GRACE, Waking
-from common.writes import MOST_DELETED, RESEND, UNCHANGED, Failed, held, is_held, standing, told, unmade
+from common.writes import MOST_DELETED, RESEND, UNCHANGED, Failed, held, is_held, standing, told
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -69,7 +69,7 @@ class Store(Resuming, Waking):
             & Attr("lease_until").lte(ms(now))
             & Attr("next_attempt").lte(Attr("max_attempts"))
         )
-        free = (due | abandoned) & unmade(token)
+        free = due | abandoned
         lease_until = now + self.lease
         sweep_at = ms(lease_until + GRACE)
         update = (

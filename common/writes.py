@@ -39,10 +39,12 @@ class Writes(Reads):
     def _changed(self, to: Status, token: str, now: float, *, attempt: str = "attempt", **detail: Any) -> Update:
         """A change of status, with its place among the job's events, all by the one write that makes it.
 
-        `attempt` names the attribute that holds the number of the attempt it belongs to.
+        `attempt` names the attribute that holds the number of the attempt it belongs to. None is made twice: a copy of its
+        request may arrive late, when the job has moved on and is once more as that request would have it.
         """
         return (
             Update()
+            .only_if(Attr(f"history.{token}").not_exists())
             .set(status=to, updated_at=ms(now))
             .put_in("history", token, {"at": ms(now), "status": to, **detail})
             .put_next("seqs", token, "last_event")
@@ -57,7 +59,7 @@ class Writes(Reads):
             .set(**values, finished_at=ms(now), expires_at=math.ceil(now + job.ttl_seconds))
             .remove("due", "wake_at", "lease_until")
         )
-        return self._update(job.id, update, Attr("status").is_in(froms(to)) & when & unmade(f"{token}-end"))
+        return self._update(job.id, update, Attr("status").is_in(froms(to)) & when)
 
     def _end_as_holder(self, job: Job, to: Status, now: float, report: Report, **values: Any) -> Job:
         try:
@@ -151,12 +153,6 @@ class Failed(Exception):
 
     def __init__(self, job: Job | None) -> None:
         self.job = job
-
-
-def unmade(token: str) -> ConditionBase:
-    """The change that leaves this token has not been made: a copy of its request that arrives late, when the job has moved on,
-    must not make it again."""
-    return Attr(f"history.{token}").not_exists()
 
 
 def held(job: Job) -> ConditionBase:

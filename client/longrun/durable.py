@@ -1,11 +1,12 @@
 """The calls about jobs that go on later, as generators of steps like all others (`calls.py`), and what they answer."""
 
+import uuid
 from typing import Annotated
 
 from pydantic import Field
 
 from longrun.models import Job, JobError, Status, Value
-from longrun.service import Answer, Service, encoded, segment
+from longrun.service import Service, encoded, quoted, segment
 from longrun.steps import Items, Steps, paged
 from longrun.uploads import JSON
 
@@ -72,20 +73,17 @@ class DurableCalls:
             raise problem
         return found.parse(Job)
 
-    def retry(self, job_id: str, from_step: str | None = None) -> Steps[Job]:
+    def retry(self, job_id: str, from_step: str | None = None, *, idempotency_key: str | None = None) -> Steps[Job]:
         """Run a failed or cancelled job again, past its finished steps, and return it; it has all its attempts anew.
 
-        `from_step` (a step's name, with `:key` if it has one) forgets that step and those after it. Raises NotFound,
-        InvalidRequest (no such step), and Conflict for a job in another status.
+        `from_step` (a step's name, with `:key` if it has one) forgets that step and those after it. With the same
+        `idempotency_key` (by default a new one) it is done once, however often it is asked for. Raises NotFound, InvalidInput
+        (the key), InvalidRequest (no such step), and Conflict for a job in another status.
         """
         path = f"/jobs/{segment('job', job_id)}/retry"
-        request = self.service.request("POST", path, params={"from_step": from_step}, harmless_twice=True)
-        answer: Answer = yield from self.service.ask(request, also=(409,))
-        if answer.status == 409 and not answer.may_be_second:
-            raise answer.problem()
-        if answer.status == 409:  # After a lost answer, it means that the try before had worked.
-            answer = yield from self.service.ask(self.service.request("GET", f"/jobs/{segment('job', job_id)}"))
-        return answer.parse(Job)
+        headers = {"Idempotency-Key": quoted(idempotency_key or str(uuid.uuid4()))}
+        request = self.service.request("POST", path, params={"from_step": from_step}, headers=headers)
+        return (yield from self.service.ask(request)).parse(Job)
 
     def list_children(
         self, job_id: str, *, limit: int | None = None, cursor: int | str | None = None

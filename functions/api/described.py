@@ -29,7 +29,7 @@ ROUTES: dict[str, tuple[dict[int, str | None], tuple[int, ...]]] = {
     "GET /jobs/{job_id}": ({200: "Job", 304: None}, (404,)),
     "DELETE /jobs/{job_id}": ({204: None}, (404, 409)),
     "POST /jobs/{job_id}/cancel": ({202: "Job"}, (404, 409)),
-    "POST /jobs/{job_id}/retry": ({202: "Job"}, (404, 409)),
+    "POST /jobs/{job_id}/retry": ({202: "Job"}, (400, 404, 409)),
     "GET /jobs/{job_id}/result": ({200: "Anything", 303: None}, (404, 409)),
     "GET /jobs/{job_id}/input": ({200: "Anything", 303: None}, (404,)),
     "POST /jobs/{job_id}/input": ({202: "Job"}, (404, 409)),
@@ -207,5 +207,6 @@ HEADERS_OF = {
     "POST /research": ("Idempotency-Key",),
     "POST /batch-analyze": ("Idempotency-Key",),
     "POST /schedules": ("Idempotency-Key",),
+    "POST /jobs/{job_id}/retry": ("Idempotency-Key",),
     "GET /jobs/{job_id}": ("If-None-Match",),
 }

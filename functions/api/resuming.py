@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -22,6 +24,7 @@ from functions.api.auth import Caller
 from functions.api.body import dump
 from functions.api.jobs import caching, find
 from functions.api.requests import Body, answer, read, services_of, takes
+from functions.api.submissions import read_key
 
 router = APIRouter()
 
@@ -53,22 +56,36 @@ async def answer_question(request: Request, job_id: str, owner: Caller) -> Respo
 async def retry_job(
     request: Request, job_id: str, owner: Caller, from_step: Annotated[str | None, Query(max_length=200)] = None
 ) -> Response:
-    """Runs a failed or cancelled job again, past its finished steps; `from_step` forgets that one and those after it."""
+    """Runs a failed or cancelled job again, past its finished steps; `from_step` forgets that one and those after it.
+
+    Asked for again with the same Idempotency-Key it is done once, even if the job has failed again in between.
+    """
     services = services_of(request)
+    token = _retry_token(read_key(request.headers.get("idempotency-key")), from_step)
     job = find(services, owner, job_id, consistent=True)
+    if job.was_changed_by(token):
+        return _sent(services, job, replayed=True)
     if job.status not in (Status.FAILED, Status.CANCELLED):
         raise InvalidTransition(job, NOT_RETRIED)
-    if from_step is not None:
-        steps = services.store.steps(job)
-        if from_step not in steps:
-            known = ", ".join(sorted(steps)[:20]) or "none"
-            fault: Fault = {
-                "loc": ["query", "from_step"],
-                "msg": f"No finished step is called that; there are: {known}",
-            }
-            raise Unprocessable("There is no such step.", [fault])
-        services.store.forget_steps(job, steps[from_step])
-    return _sent(services, services.store.revive(job, secrets.token_hex(8), services.clock()))
+    first = None if from_step is None else _finished_step(services, job, from_step)
+    return _sent(services, services.store.revive(job, token, services.clock(), first))
+
+
+def _retry_token(key: str | None, from_step: str | None) -> str:
+    """What a retry leaves in the job: the same for the same key."""
+    if key is None:
+        return secrets.token_hex(8)
+    return f"retry-{hashlib.sha256(json.dumps([key, from_step]).encode()).hexdigest()[:32]}"
+
+
+def _finished_step(services: Services, job: Job, name: str) -> Step:
+    """Raises Unprocessable."""
+    steps = services.store.steps(job)
+    if name not in steps:
+        known = ", ".join(sorted(steps)[:20]) or "none"
+        fault: Fault = {"loc": ["query", "from_step"], "msg": f"No finished step is called that; there are: {known}"}
+        raise Unprocessable("There is no such step.", [fault])
+    return steps[name]
 
 
 @router.get("/jobs/{job_id}/children")
@@ -140,7 +157,9 @@ def _check(wait: Wait, given: Any) -> None:
         raise Conflict(str(error)) from error
 
 
-def _sent(services: Services, job: Job) -> Response:
-    services.queues.nudge(job)
+def _sent(services: Services, job: Job, *, replayed: bool = False) -> Response:
+    if job.status is Status.PENDING:
+        services.queues.nudge(job)
     view = job_view(job, services.clock(), services.payloads)
-    return answer(view, 202, {"Location": f"/jobs/{job.id}"} | caching(services, job))
+    headers = {"Idempotent-Replayed": "true"} if replayed else {}
+    return answer(view, 202, {"Location": f"/jobs/{job.id}"} | headers | caching(services, job))

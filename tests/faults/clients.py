@@ -86,11 +86,8 @@ class Client:
         seen = self._watch()
         if seen is not None and seen["status"] != "completed" and self.plan.retries:
             self._ledger.retried(self.job_id)
-            again = self._surely("POST", f"/jobs/{self.job_id}/retry")
-            # 409: it was taken the first time, and the answer got lost.
-            self._ledger.expect(
-                again.status in (202, 409), "what is right is accepted", self.job_id, f"retry: {again.status}"
-            )
+            again = self._surely("POST", f"/jobs/{self.job_id}/retry", idempotency_key=f"retry-{self.plan.number}")
+            self._ledger.expect(again.status == 202, "what is right is accepted", self.job_id, f"retry: {again.status}")
             self._watch()
         self.is_done = True
 

@@ -107,13 +107,15 @@ def test_a_job_is_retried(service: ScriptedService, call: Caller, step: str | No
     assert service.seen[0].query == query
 
 
-def test_a_retry_whose_answer_was_lost_has_worked(service: ScriptedService, call: Caller) -> None:
-    service.on("POST /jobs/j1/retry", DROP, problem(409))
-    service.on("GET /jobs/j1", job_view("running"))
+def test_a_retry_whose_answer_was_lost_is_asked_for_under_the_same_key(service: ScriptedService, call: Caller) -> None:
+    service.on("POST /jobs/j1/retry", DROP, Reply(202, job_view("running")))
     assert call("retry", "j1").status == "running"
+    first, second = (sent.headers["idempotency-key"] for sent in service.seen)
+    assert first == second
     service.on("POST /jobs/j1/retry", problem(409))
     with pytest.raises(longrun.Conflict):
-        call("retry", "j1")
+        call("retry", "j1", idempotency_key="mine")
+    assert service.seen[-1].headers["idempotency-key"] == '"mine"'
 
 
 def test_children_are_asked_for_page_by_page(service: ScriptedService, call: Caller) -> None:

@@ -48,13 +48,13 @@ def test_two_retries_at_once_forget_no_step_of_the_job_that_one_of_them_began(
     """Both have read the failed job; one begins it, and it does a step anew, before the other one forgets."""
     read = failed_after(3)
     steps = store.steps(read)
-    assert store.forget_steps(read, steps["1"]) == 2
-    store.revive(read, "one", clock())
+    store.revive(read, "one", clock(), steps["1"])
+    assert set(store.steps(read)) == {"0"}
     running = store.claim(read.id, token="second", now=clock())
     store.flush(running, [], Report(), clock(), [step("1", 1, clock())])
     for first in ("0", "1"):
         with pytest.raises(InvalidTransition):
-            store.forget_steps(read, steps[first])
+            store.revive(read, "two", clock(), steps[first])
     assert set(store.steps(running)) == {"0", "1"}
 
 
@@ -65,38 +65,45 @@ def test_a_retry_that_read_the_job_before_its_last_end_forgets_nothing(
     again = store.claim(store.revive(read, "one", clock()).id, token="second", now=clock())
     ended = store.fail(again, FAILURE, Report(), clock())
     with pytest.raises(InvalidTransition):
-        store.forget_steps(read, store.steps(read)["0"])
+        store.revive(read, "two", clock(), store.steps(read)["0"])
     assert set(store.steps(ended)) == {"0", "1"}
 
 
-def test_forgetting_is_no_change_that_a_client_sees(
-    store: Store, failed_after: Callable[..., Job], clock: Clock
+@pytest.mark.parametrize("first", [None, "1", "150"])
+def test_a_retry_that_comes_twice_at_once_is_one(
+    store: Store, failed_after: Callable[..., Job], clock: Clock, first: str | None
 ) -> None:
-    job = failed_after(200)
-    steps = store.steps(job)
-    assert store.forget_steps(job, steps["3"]) == 197
-    assert set(store.steps(job)) == {"0", "1", "2"}
-    assert store.get(job.id, clock(), consistent=True) == job
+    """Under one idempotency key both leave the same token; each has read the job before the other one's move."""
+    read = failed_after(200)
+    named = None if first is None else store.steps(read)[first]
+    begun = store.revive(read, "same", clock(), named)
+    assert store.revive(read, "same", clock() + 1, named) == begun
+    assert [change.token for change in begun.history].count("same") == 1
+    assert len(store.steps(begun)) == int(first or 200)
 
 
-def test_forgetting_that_is_broken_off_leaves_no_gap(
-    store: Store, failed_after: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+def test_forgetting_that_is_broken_off_leaves_no_gap_and_can_be_asked_for_again(
+    store: Store, failed_after: Callable[..., Job], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = failed_after(200)
     write, tries = store._client.transact_write_items, []
 
     def dying(**given: Any) -> Any:
         tries.append(given)
-        if len(tries) > 1:
+        if len(tries) > 2:
             raise ConnectionError("the process dies")
         return write(**given)
 
-    monkeypatch.setattr(store._client, "transact_write_items", dying)
-    with pytest.raises(ConnectionError):
-        store.forget_steps(job, store.steps(job)["0"])
+    with monkeypatch.context() as broken:
+        broken.setattr(store._client, "transact_write_items", dying)
+        with pytest.raises(ConnectionError):
+            store.revive(job, "one", clock(), store.steps(job)["3"])
     left = {int(name) for name in store.steps(job)}
-    assert 0 < len(left) < 200
+    assert 4 < len(left) < 200
     assert left == set(range(len(left)))
+    assert store.get(job.id, clock(), consistent=True) == job, "no change that a client sees"
+    assert store.revive(job, "one", clock(), store.steps(job)["3"]).status is Status.PENDING
+    assert set(store.steps(job)) == {"0", "1", "2"}
 
 
 @pytest.mark.parametrize("steps", [3, 100])
@@ -121,7 +128,7 @@ def test_a_job_is_either_retried_or_deleted(store: Store, failed_after: Callable
     with pytest.raises(InvalidTransition):
         store.revive(deleted, "two", clock())
     with pytest.raises(InvalidTransition):
-        store.forget_steps(deleted, store.steps(deleted)["0"])
+        store.revive(deleted, "two", clock(), store.steps(deleted)["0"])
     store.forget(deleted)
     store.give_up(deleted)
 
