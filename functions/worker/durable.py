@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import json
-import random
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from common import tracing
 from common.context import Call, Child, Gathering, Stopped
-from common.errors import ChildFailed, Retryable
+from common.errors import ChildFailed
 from common.jobs import MAX_WAIT, Wait, WaitKind
-from common.retries import BASE, is_retryable
 from common.steps import Step, wait_id
 from functions.worker.children import Children
 from functions.worker.steps import Steps, fingerprint
+from functions.worker.trying import tried, tried_plainly
 
 #: A sleep that is shorter than this is slept where it is, in seconds: going away and coming back costs more.
 NAP = 5
-#: Longest wait between tries of one step, in seconds.
-LONGEST_PAUSE = 30
 #: From the last step's end to leaving a task that waits, in seconds: so long it may take to begin the next step.
 SETTLE = 0.02
 #: How long a plain task's thread waits for a write before it looks whether it is to stop, in seconds.
@@ -82,7 +78,7 @@ class Durable:
             self._in_flight += 1
             try:
                 with tracing.span(f"step {call.name}"):
-                    text = self.to_json(await self._tries(call))
+                    text = self.to_json(await tried(call, self._gives_up))
                 found = await self._written(key, _of(call), text)
             finally:
                 self._in_flight -= 1
@@ -135,20 +131,6 @@ class Durable:
             self._settle(asyncio.get_running_loop())
             await asyncio.Event().wait()  # until the task is left
 
-    async def _tries(self, call: Call) -> Any:
-        for tried in range(call.retries + 1):
-            try:
-                async with asyncio.timeout(call.timeout):
-                    if inspect.iscoroutinefunction(call.function):
-                        return await call.function(*call.arguments, **call.options)
-                    result = await asyncio.to_thread(call.function, *call.arguments, **call.options)
-                    return await result if inspect.isawaitable(result) else result
-            except Exception as error:
-                if tried == call.retries or not is_retryable(error) or self._is_paused:
-                    raise
-                await asyncio.sleep(_pause(error, tried))
-        raise AssertionError("the last try returns or raises")
-
     async def _written(self, key: str, of: str, text: str, error: str | None = None) -> Step:
         step, written = await asyncio.to_thread(self.steps.write, key, of, text, error)
         self.say("step", {"name": key})
@@ -177,7 +159,7 @@ class Durable:
             if self._is_paused:
                 self._leave_now()
             with tracing.span(f"step {call.name}"):
-                text = self.to_json(self._try_plainly(call))
+                text = self.to_json(tried_plainly(call, self._gives_up, self.stop_here))
             found = self._write_plainly(key, _of(call), text)
         return self.steps.value(found, call.result_type)
 
@@ -211,19 +193,6 @@ class Durable:
             self._close(key)
         return _children(self.steps.value(found, None), asked)
 
-    def _try_plainly(self, call: Call) -> Any:
-        for tried in range(call.retries + 1):
-            self.stop_here()
-            try:
-                if call.timeout is None:
-                    return call.function(*call.arguments, **call.options)
-                return _within(call.timeout, call.function, call.arguments, call.options)
-            except Exception as error:
-                if tried == call.retries or not is_retryable(error) or self._is_paused:
-                    raise
-                time.sleep(_pause(error, tried))
-        raise AssertionError("the last try returns or raises")
-
     def _write_plainly(self, key: str, of: str, text: str, error: str | None = None) -> Step:
         step, written = self.steps.write(key, of, text, error)
         self.say("step", {"name": key})
@@ -242,6 +211,10 @@ class Durable:
         raise Left("The job goes on later.")
 
     # -------------------------------------------------------------- what both need
+
+    def _gives_up(self) -> bool:
+        """A step that failed is not tried again in a run that is to end."""
+        return self._is_paused
 
     def _gathered(self, key: str, of: str, asked: Gathering, inputs: list[str]) -> str | None:
         """The children's results, as JSON text, if they are over; else the step waits for them."""
@@ -282,19 +255,3 @@ def _of(call: Call) -> str:
 
 def _overdue(kind: WaitKind) -> str | None:
     return "Nobody answered in time." if kind is WaitKind.ANSWER else None
-
-
-def _pause(error: Exception, tried: int) -> float:
-    asked = error.after if isinstance(error, Retryable) and error.after else 0
-    return min(LONGEST_PAUSE, max(asked, BASE * 2.0**tried * random.random()))  # noqa: S311
-
-
-def _within(seconds: float, function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """A plain function cannot be broken off: one that takes too long goes on, and nobody waits for it."""
-    pool = ThreadPoolExecutor(1, "step")
-    try:
-        return pool.submit(function, *arguments, **options).result(seconds)
-    except Late:
-        raise TimeoutError(f"The step was not done within {seconds:g} s.") from None
-    finally:
-        pool.shutdown(wait=False)

@@ -10,50 +10,23 @@ import asyncio
 import contextlib
 import contextvars
 import ctypes
-import json
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
-
 from common.context import Call, Context, Gathering, Stopped
-from common.errors import BudgetExceeded, ResultNotStorable
-from common.events import Event, event
-from common.jobs import MAX_PAYLOAD, Job, Progress, Report, WaitKind
-from common.steps import Step
+from common.errors import BudgetExceeded
+from common.events import event
+from common.jobs import Job, Progress, Report, WaitKind
 from common.tasks import Document, Task, arguments
 from common.usage import Usage
 from common.wiring import Services
 from functions.worker.children import Children
 from functions.worker.durable import Durable
-from functions.worker.outbox import Outbox
+from functions.worker.outbox import Batch, Outbox
+from functions.worker.outcomes import Outcome, Raised, Returned, to_json
 from functions.worker.steps import Paused, Steps
-
-
-@dataclass(frozen=True)
-class Returned:
-    """The task's result, as JSON text."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Raised:
-    error: BaseException
-
-
-Outcome = Returned | Raised | Paused
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one write takes along: a page of events, which follow the job's event number `after`, and finished steps."""
-
-    after: int
-    page: Sequence[Event]
-    steps: Sequence[Step]
 
 
 class Execution:
@@ -267,15 +240,3 @@ class Execution:
         if self._stopping:
             raise asyncio.CancelledError
         return await task.function(**call)
-
-
-def to_json(value: Any) -> str:
-    """The value as JSON text that reads back equal. Raises ResultNotStorable, saying why."""
-    try:
-        text = json.dumps(to_jsonable_python(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
-    except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:
-        raise ResultNotStorable(f"The result cannot be stored as JSON: {type(error).__name__}: {error}") from None
-    if size > MAX_PAYLOAD:
-        raise ResultNotStorable(f"The result has {size:,} bytes; at most {MAX_PAYLOAD:,} are kept.")
-    return text

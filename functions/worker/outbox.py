@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from common.events import MAX_PAGE, Event, joined
+from common.steps import Step
 
 #: A task that has said so many bytes more than could be written waits until some are.
 MAX_WAITING = 1_000_000
 #: How long one wait takes before it looks around again, in seconds: a thread in a longer one could not be stopped.
 LOOK_AROUND = 0.2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one write takes along: a page of events, which follow the job's event number `after`, and finished steps."""
+
+    after: int
+    page: Sequence[Event]
+    steps: Sequence[Step]
 
 
 class Outbox:

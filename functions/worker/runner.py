@@ -11,23 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import metrics, tracing
-from common.context import printable
-from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, StepMismatch, TaskTimeout, WorkerLost
+from common.errors import CancelRequested, LeaseLost, NotClaimable, Retryable, StepMismatch, WorkerLost
 from common.families import family_name
-from common.jobs import Failure, Job, Report, Status, WaitKind
+from common.jobs import Job, Report, Status, WaitKind
 from common.queue import MAX_DELAY, Message
-from common.retries import Retry, decide, is_retryable
+from common.retries import Retry, decide
 from common.tasks import Registry, Task
 from common.telemetry import about, follow, logger
 from common.wiring import Services
 from functions.worker.children import Children
-from functions.worker.execution import Execution, Outcome, Raised, Returned
+from functions.worker.endings import failure, outcome, tell
+from functions.worker.execution import Execution
+from functions.worker.outcomes import Raised, Returned
 from functions.worker.places import Place, Places
 from functions.worker.steps import Paused
 from functions.worker.supervision import ENDLESS, Pace, Span, Stop, Supervision
 
-#: Longest error message that is kept, in characters.
-MESSAGE = 4_000
 #: Waits between tries to write an ending, in seconds; after the last one the lease runs out and the job runs again.
 PERSISTENCE = (0.5, 1, 2, 4, 8)
 
@@ -144,16 +143,15 @@ class Runner:
         if job.status is Status.PENDING:
             return Later(max(1.0, job.run_at - now))
         if job.next_attempt <= job.max_attempts:
-            return Later(
-                1
-            )  # its lease ran out since the claim was refused: the answer took long, or this process stood still
-        lost = _failure(WorkerLost(f"The worker died; that was attempt {job.attempt} of {job.max_attempts}."), job)
+            # Its lease ran out since the claim was refused: the answer took long, or this process stood still.
+            return Later(1)
+        lost = failure(WorkerLost(f"The worker died; that was attempt {job.attempt} of {job.max_attempts}."), job)
         error = None if job.cancel_requested else lost
         token = secrets.token_hex(8)
         buried = await _call(self._services.store.bury, job, error, token, now)
         if buried is None:
             return Later(1)
-        _tell(buried, token)
+        tell(buried, token)
         return Done()
 
     async def _conclude(self, supervision: Supervision, execution: Execution) -> None:
@@ -186,7 +184,7 @@ class Runner:
     async def _end(self, job: Job, supervision: Supervision, execution: Execution) -> None:
         """Writes how the attempt ended, or where it is to go on. Raises LeaseLost."""
         store, clock, report = self._services.store, self._services.clock, execution.report
-        match _outcome(job, supervision.stopped, execution):
+        match outcome(job, supervision.stopped, execution):
             case Returned(text):
                 payload = await self._surely(self._services.payloads.put_result, job.id, job.attempt, text, clock())
                 ended = await self._surely(store.complete, job, payload, report, clock())
@@ -196,7 +194,7 @@ class Runner:
                 ended = await self._surely(store.end_cancelled, job, report, clock())
             case Raised(error):
                 ended = await self._failed(job, error, report)
-        _tell(ended, job.token)
+        tell(ended, job.token)
 
     async def _paused(self, job: Job, paused: Paused, ran: float, report: Report) -> Job:
         """Puts the job down, to be taken up again by the next message."""
@@ -230,11 +228,11 @@ class Runner:
         store, clock = self._services.store, self._services.clock
         decision = decide(error, job.attempt, job.max_attempts, self._chance)
         if not isinstance(decision, Retry):
-            failed: Job = await self._surely(store.fail, job, _failure(error, job), report, clock())
+            failed: Job = await self._surely(store.fail, job, failure(error, job), report, clock())
             return failed
         now = clock()
         try:
-            job = await self._surely(store.retry, job, _failure(error, job), now + decision.after, report, now)
+            job = await self._surely(store.retry, job, failure(error, job), now + decision.after, report, now)
         except CancelRequested:
             cancelled: Job = await self._surely(store.end_cancelled, job, report, clock())
             return cancelled
@@ -254,39 +252,5 @@ class Runner:
         return await _call(write, *arguments)
 
 
-def _outcome(job: Job, stopped: Stop | None, execution: Execution) -> Outcome:
-    """What became of the task, seen together with why it was stopped, if it was."""
-    outcome = execution.outcome or Raised(TimeoutError())
-    if stopped is Stop.TIMEOUT:
-        return Raised(TaskTimeout(f"Task timed out after {job.timeout_seconds} s"))
-    if isinstance(outcome, Returned):
-        return outcome
-    if stopped is Stop.CANCELLED:
-        return Raised(CancelRequested())
-    if stopped is Stop.OUT_OF_TIME:
-        outcome = Paused({})
-    if isinstance(outcome, Paused) and not outcome.waits and not execution.steps.finished:
-        whole = "No step was finished in a whole invocation: the task must be made of steps that fit into one."
-        return Raised(TaskTimeout(whole))
-    return outcome
-
-
 async def _call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     return await asyncio.to_thread(function, *arguments, **named)
-
-
-def _failure(error: BaseException, job: Job) -> Failure:
-    message = printable(str(error), MESSAGE) or type(error).__name__
-    return Failure(type(error).__name__, message, is_retryable(error), job.attempt)
-
-
-def _tell(job: Job, token: str) -> None:
-    """Of an attempt that ended, and of a job, if it was this token's move."""
-    logger.info(
-        "attempt ended",
-        **about(job),
-        task=job.task,
-        status=job.status,
-        error=job.error.type if job.error else None,
-    )
-    metrics.ended(job, by=token)

@@ -12,10 +12,10 @@ from typing import Any
 
 import functions.api.application
 import functions.worker.children
-import functions.worker.durable
 import functions.worker.execution
 import functions.worker.outbox
 import functions.worker.steps
+import functions.worker.trying
 from common import wiring
 from common.settings import Settings
 from common.wiring import services as wire
@@ -113,7 +113,7 @@ class Simulation:
         register(self.journal)
         self.keys = {owner: wire(settings, session=SESSION).keys.create(owner, "sim", START)[0] for owner in OWNERS}
         worker = functions.worker
-        take_over(self.world, (worker.outbox, worker.steps, worker.execution), (worker.children, worker.durable))
+        take_over(self.world, (worker.outbox, worker.steps, worker.execution), (worker.children, worker.trying))
         self.cloud.install()
         self._make_functions()
         self.clients = [self._client(number) for number in range(scenario.jobs)]

@@ -151,7 +151,7 @@ def test_jobs_keep_the_version_that_they_began_with(
 
 
 def test_a_step_is_tried_again_by_itself(run: Run, effects: Effects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functions.worker.durable.BASE", 0.01)
+    monkeypatch.setattr("functions.worker.trying.BASE", 0.01)
 
     async def stepping(ctx: Context, input: Given) -> str:
         async def flaky() -> str:
