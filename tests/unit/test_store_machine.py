@@ -1,118 +1,31 @@
 """The store against a model of ten lines: any moves of any number of workers, dead ones too, in any order.
 
-Workers that lost their claim keep on writing, the clock jumps, answers get lost, and owners cancel, retry, delete and submit
-again in between. What the model says is refused must be refused, and the rest must happen.
+Workers that lost their claim keep on writing, the clock jumps, answers get lost, copies of requests arrive late, and owners
+cancel, retry, delete and submit again in between. What the model says is refused must be refused, and the rest must happen.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    multiple,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
-from moto.dynamodb.models import dynamodb_backends
+from hypothesis.stateful import Bundle, initialize, multiple, precondition, rule, run_state_machine_as_test
 
-from common.errors import CancelRequested, Conflict, InvalidTransition, LeaseLost, NotClaimable, NotFound
+from common.errors import Conflict, InvalidTransition, LeaseLost, NotClaimable, NotFound
 from common.events import Event
-from common.items import item_job, job_key
-from common.jobs import LEASE, Failure, Job, Payload, Progress, Report, Status, Wait, WaitKind, new_id
+from common.jobs import LEASE, Job, Payload, Progress, Report, Wait, WaitKind
 from common.steps import Step, wait_id
-from common.store import SLACK, Store
-from common.views import log_view
+from common.store import SLACK
 from common.wiring import Services
-from tests.conftest import REGION, RESOURCES, Clock, client
-
-#: As docs/design.md has them, not taken from the code: what a move begins with, and what it makes of it.
-MOVES = {
-    "claim": ({"pending", "waiting", "running"}, "running"),
-    "complete": ({"running"}, "completed"),
-    "fail": ({"running"}, "failed"),
-    "end_cancelled": ({"running"}, "cancelled"),
-    "retry": ({"running"}, "pending"),
-    "put_back": ({"running"}, "pending"),
-    "wait": ({"running"}, "waiting"),
-    "answer": ({"waiting", "pending"}, "pending"),
-    "wake_parent": ({"waiting"}, "pending"),
-    "cancel": ({"pending", "waiting"}, "cancelled"),
-    "bury": ({"pending", "running"}, "failed"),
-    "revive": ({"failed", "cancelled"}, "pending"),
-}
-ENDINGS = {"completed", "failed", "cancelled"}
-MAX_ATTEMPTS = 3
-TTL = 3600
-
-A = TypeVar("A")
+from tests.conftest import Clock
+from tests.unit.store_model import ENDINGS, MAX_ATTEMPTS, TTL, Modelled, failure
 
 
-@dataclass
-class Model:
-    """A job as its owner understands it. Times are seconds; `holder` is the claim that may write."""
-
-    born: float
-    run_at: float
-    status: str = "pending"
-    attempt: int = 0
-    next_attempt: int = 1
-    most: int = MAX_ATTEMPTS
-    holder: str | None = None
-    leased_until: float = 0
-    cancel_requested: bool = False
-    waits: set[str] = field(default_factory=set)
-    endings: int = 0
-    ended_at: float | None = None
-    #: Whether the sweeper would find it.
-    is_listed: bool = False
-
-
-class Lossy:
-    """A client of boto3 whose next write takes effect twice, as when its answer is lost and botocore repeats it."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self.loses = False
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
-        if not self.loses or name not in ("put_item", "update_item"):
-            return call
-        self.loses = False
-
-        def twice(**given: Any) -> Any:
-            call(**given)
-            return call(**given)
-
-        return twice
-
-
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(Modelled):
     claims = Bundle("claims")
-
-    def __init__(self, services: Services) -> None:
-        super().__init__()
-        self.client = Lossy(services.store._client)
-        self.table = make_table()
-        self.store = Store(self.client, self.table)  # type: ignore[arg-type]
-        self.id = new_id()
-        self.now = services.clock()
-        self.model: Model | None = None
-        self.held: dict[str, Job] = {}
-        self.version = 0
-        self.made = 0
-        self.end: Job | None = None
 
     # -------------------------------------------------------------- the owner
 
@@ -253,6 +166,13 @@ class StoreMachine(RuleBasedStateMachine):
     def the_next_answer_is_lost(self) -> None:
         self.client.loses = True
 
+    @rule(which=st.integers(0, 7))
+    def a_copy_of_a_move_arrives_late(self, which: int) -> None:
+        """It may fit the job once more, and must not be made once more."""
+        if which < len(self.client.moves):
+            with pytest.raises(self.client.exceptions.ConditionalCheckFailedException):
+                self.client.update_item(**self.client.moves[which])
+
     @rule(step=st.sampled_from(["one", "two"]))
     def children_end(self, step: str) -> None:
         self.client.loses = False  # it says None then, and the parent is pending: the sweeper
@@ -287,153 +207,8 @@ class StoreMachine(RuleBasedStateMachine):
         found = [each for each in self.store.overdue(self.now) if each.job_id == self.id]
         assert len(found) == is_overdue
         for each in found:
-            assert self.store.wake(self.id, each.wake_at, each.wakes, self.now) is not None
+            assert (self.store.wake(self.id, each.wake_at, each.wakes, self.now) is None) is self._is_leased()
             assert self.store.wake(self.id, each.wake_at, each.wakes, self.now) is None
-
-    # -------------------------------------------------------------- what always holds
-
-    @invariant()
-    def the_table_agrees_with_the_model(self) -> None:
-        model, item = self.model, self._look()
-        if model is None or item is None:
-            assert model is None
-            assert item is None
-            return
-        job, is_ended = self.standing, model.status in ENDINGS
-        assert (job.status, job.attempt, job.max_attempts) == (model.status, model.attempt, model.most)
-        assert job.cancel_requested is model.cancel_requested
-        assert (model.holder is not None) is (job.status is Status.RUNNING)
-        assert job.version >= self.version
-        # Whatever is unfinished is to be woken some time, and is, once it is listed.
-        assert ("wake_at" in item) is not is_ended
-        assert ("due" in item) is model.is_listed
-        assert all((name in item) is is_ended for name in ("finished_at", "expires_at"))
-        if is_ended:
-            assert (job.result is not None) is (job.status is Status.COMPLETED)
-            assert self.end in (None, job)
-        self.version, self.end = job.version, job if is_ended else None
-
-    def teardown(self) -> None:
-        """The log has every change once, in its order, without a gap, each life one ending, and no line of a loser."""
-        if self.model is not None:
-            job = self.standing
-            log = log_view(job, self.store.said(job, 0, 1000), 0, 1000)
-            assert [event["seq"] for event in log] == list(range(1, job.last_event + 1))
-            assert sum(event["data"].get("status") in ENDINGS for event in log) == self.model.endings
-        self.client.delete_table(TableName=self.table)
-
-    # -------------------------------------------------------------- what the rules are made of
-
-    def _move(
-        self, move: str, when: bool, make: Callable[[], A | None], refusal: type[Exception] | None = None
-    ) -> A | None:
-        """Makes a move, which succeeds if the model allows it; else it raises `refusal`, or gives None."""
-        begins_with, ends_with = MOVES[move]
-        if self.model is None or self.model.status not in begins_with or not when:
-            if refusal is None:
-                assert make() is None
-            else:
-                with pytest.raises(refusal):
-                    make()
-            return None
-        made = make()
-        assert made is not None
-        self.model.status, self.model.holder = ends_with, None
-        if ends_with != "running":  # whoever has it already is found by its first renewal
-            self.model.is_listed = ends_with not in ENDINGS
-        if ends_with in ENDINGS:
-            self.model.endings += 1
-            self.model.ended_at = self.now
-        return made
-
-    def _move_of(self, token: str, move: str, make: Callable[[Job], Job], refusal: type[Exception] = LeaseLost) -> bool:
-        """A worker's move; whether it made it. One that it has made already may be seen as its own, and changes nothing."""
-        if self._holds(token):
-            return self._move(move, refusal is LeaseLost, lambda: make(self.held[token]), refusal) is not None
-        with contextlib.suppress(LeaseLost):
-            assert make(self.held[token]) == self.standing
-            assert self.standing.token == token
-        return False
-
-    def _back(self, token: str, move: str, make: Callable[[Job], Job]) -> bool:
-        """A worker gives the job back, which it cannot while the owner wants it stopped."""
-        is_unwanted = self._holds(token) and self.model is not None and self.model.cancel_requested
-        return self._move_of(token, move, make, CancelRequested if is_unwanted else LeaseLost)
-
-    def _write(self, token: str, write: Callable[[Job, float], Job]) -> bool:
-        """A worker's write that is no move; whether it may write."""
-        if not self._holds(token):
-            with pytest.raises(LeaseLost):
-                write(self.held[token], self.now)
-            return False
-        self.held[token] = write(self.held[token], self.now)
-        return True
-
-    def _holds(self, token: str) -> bool:
-        return self.model is not None and self.model.holder == token
-
-    def _put(self, delay: float) -> None:
-        is_free = self.model is None or (self.model.ended_at is not None and self.model.ended_at + TTL <= self.now)
-        job = Job(
-            id=self.id,
-            owner="acme",
-            task="echo",
-            status=Status.PENDING,
-            input=Payload(size=2, inline="{}"),
-            created_at=self.now,
-            updated_at=self.now,
-            max_attempts=MAX_ATTEMPTS,
-            timeout_seconds=300,
-            ttl_seconds=TTL,
-            fingerprint="",
-            token=self._token(),
-            run_at=self.now + delay if delay else 0,
-            wake_at=self.now + delay + 60,
-        )
-        found, is_new = self.store.put(job, self.now)
-        assert is_new is is_free
-        if is_new:
-            self._gone()
-            self.model = Model(born=self.now, run_at=job.run_at, is_listed=delay > 0)
-        assert self.model is not None
-        assert found.created_at == self.model.born
-
-    def _gone(self) -> None:
-        self.model, self.end, self.version = None, None, 0
-
-    def _woken(self, step: str) -> None:
-        assert self.model is not None
-        self.model.waits.discard(step)
-        self.model.run_at = 0
-
-    def _is_unfinished(self) -> bool:
-        return self.model is not None and self.model.status not in ENDINGS
-
-    def _look(self) -> dict[str, Any] | None:
-        """The job's item, even if it has expired. `standing` is that job; of one that is gone, what was known of it last."""
-        # From where moto keeps it: as an answer it would take longer than all the rest.
-        item = dynamodb_backends["123456789012"][REGION].get_item(self.table, job_key(self.id))
-        if item is None:
-            return None
-        attributes: dict[str, Any] = item.to_json()["Attributes"]
-        self.standing = item_job(attributes)
-        return attributes
-
-    def _token(self) -> str:
-        self.made += 1
-        return f"t{self.made}"
-
-
-def make_table() -> str:
-    """The template's table, new for each example and without a stream: moto copies all of it at every transaction."""
-    names = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
-    properties = RESOURCES["Table"]["Properties"]
-    client("dynamodb").create_table(TableName="machine", **{name: properties[name] for name in names})
-    return "machine"
-
-
-def failure(token: str) -> Failure:
-    return Failure("OSError", token, retryable=True, attempt=1)
 
 
 def test_a_page_is_not_taken_for_written_where_another_s_ending_has_its_number(
