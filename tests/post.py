@@ -18,7 +18,8 @@ from common.wiring import Services
 from functions.notifier.records import notify
 from functions.sweeper.sweep import sweep
 from functions.webhooks.delivering import Courier
-from tests.conftest import Clock, client, load_event
+from tests.aws import Clock, client
+from tests.handlers import load_event
 from tests.streams import Stream
 
 

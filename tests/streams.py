@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from common.wiring import Services
-from tests.conftest import REGION, RESOURCES, SESSION, load_event
+from tests.aws import REGION, RESOURCES, SESSION
+from tests.handlers import load_event
 
 
 def filters(function: str) -> list[Any]:

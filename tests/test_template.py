@@ -14,7 +14,7 @@ from common.payloads import ITEM
 from common.schedules import MAX_INPUT
 from functions.api.jobs import MAX_WAIT
 from functions.worker.supervision import Pace, Span
-from tests.conftest import RESOURCES, ROOT
+from tests.aws import RESOURCES, ROOT
 
 FUNCTIONS = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::Serverless::Function"}
 WORKER = FUNCTIONS["WorkerFunction"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.conftest import RESOURCES
+from tests.aws import RESOURCES
 from tests.e2e.deployment import LAMBDA_CARRIES, package_path, runtime
 
 FUNCTIONS = sorted(name for name, each in RESOURCES.items() if each["Type"] == "AWS::Serverless::Function")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dev.emulator import REGION, ROOT_KEY, ROOT_SECRET
-from tests.conftest import ROOT
+from tests.aws import ROOT
 from tests.e2e.deployment import ARCHITECTURE, RUNTIME, Deployment, parameters, sam
 
 IMAGE = f"public.ecr.aws/lambda/python:{RUNTIME.removeprefix('python')}-{ARCHITECTURE}"

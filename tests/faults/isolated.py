@@ -60,7 +60,7 @@ def run_all(orders: Iterable[Order], side_by_side: int | None = None) -> Iterato
 
 
 def _inside(order: Order, answer: Connection) -> None:
-    from tests.conftest import deployed
+    from tests.aws import deployed
     from tests.faults.simulation import simulate
 
     gc.disable()  # a tenth of the time; the process does not live long

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tests.conftest import REGION, load_event
+from tests.aws import REGION
 from tests.faults import table
 from tests.faults.cloud import Cloud
 from tests.faults.interpreter import Event
 from tests.faults.queues import QueueModel, Stored
 from tests.faults.virtual import Process, Thread, World
+from tests.handlers import load_event
 from tests.streams import matches
 
 Handler = Callable[[Any, Any], Any]

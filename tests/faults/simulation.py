@@ -20,7 +20,7 @@ from common import wiring
 from common.settings import Settings
 from common.wiring import services as wire
 from functions.webhooks.delivering import Courier
-from tests.conftest import RESOURCES, SESSION, anywhere
+from tests.aws import RESOURCES, SESSION
 from tests.faults import table
 from tests.faults.audit import Audit
 from tests.faults.clients import Client, Plan
@@ -32,6 +32,7 @@ from tests.faults.queues import QueueModel
 from tests.faults.receiver import Receiver
 from tests.faults.virtual import START, Process, World
 from tests.faults.workload import Journal, register
+from tests.handlers import anywhere
 from tests.streams import filters
 
 OWNERS = ("acme", "globex")

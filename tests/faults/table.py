@@ -14,7 +14,7 @@ from moto.dynamodb.models.table import Table
 from moto.s3.models import s3_backends
 
 from common.expressions import from_item
-from tests.conftest import REGION
+from tests.aws import REGION
 
 NAME = "longrun"
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import RESOURCES
+from tests.aws import RESOURCES
 from tests.faults.__main__ import SCENARIOS
 from tests.faults.isolated import Order, run
 from tests.faults.lambdas import failed_items

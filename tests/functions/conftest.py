@@ -16,9 +16,10 @@ from common.jobs import Job
 from common.tasks import Registry, _defined
 from common.wiring import Services
 from functions.worker.supervision import Pace
-from tests.conftest import Clock, Worker, client
+from tests.aws import Clock, client
 from tests.functions.scripted import use
 from tests.functions.single_jobs import Given
+from tests.handlers import Worker
 from tests.model_server import ModelServer
 
 #: The worker's rhythm, faster: the real one needs no more to be waited for than what is tested.

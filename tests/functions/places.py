@@ -8,7 +8,7 @@ from typing import Any
 from common.slots import Pool, Slots
 from common.wiring import Services
 from common.wiring import services as wire
-from tests.conftest import SESSION, Clock, client
+from tests.aws import SESSION, Clock, client
 
 Calls = list[tuple[str, dict[str, Any]]]
 

@@ -16,11 +16,12 @@ from common.wiring import Services
 from tasks.agent import Prompt, agent
 from tasks.kit.running import MAX_REQUESTS, run_agent
 from tasks.models import chosen
-from tests.conftest import Api, message_count
+from tests.aws import message_count
 from tests.desk import Desk, context
 from tests.functions.conftest import Run
 from tests.functions.scripted import given, kinds, log_of, result, store, store_pages
 from tests.functions.single_jobs import ask_to_cancel
+from tests.handlers import Api
 from tests.model_server import Breaks, Calls, Fails, Hangs, ModelServer, Request, Says, Step
 from tests.page_server import PageServer, html
 

@@ -8,7 +8,8 @@ import pytest
 
 from common.jobs import Payload, Progress, Report
 from common.wiring import Services
-from tests.conftest import Api, Clock, Worker
+from tests.aws import Clock
+from tests.handlers import Api, Worker
 
 
 def put(api: Api, name: str, text: str) -> None:

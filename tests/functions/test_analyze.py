@@ -15,10 +15,11 @@ from common.wiring import Services
 from tasks.documents import Batch, analyze_documents
 from tasks.kit.analysis import Analysis, analyse
 from tasks.kit.texts import Text
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.conftest import FAST, Run
 from tests.functions.scripted import given, result, store, use
 from tests.functions.single_jobs import ask_to_cancel
+from tests.handlers import Api
 from tests.model_server import Calls, Fails, Hangs, ModelServer, Request, Step
 
 RAIN = (

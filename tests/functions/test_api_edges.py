@@ -6,7 +6,8 @@ import pytest
 
 from common.jobs import DAY
 from common.wiring import Services
-from tests.conftest import Api, Clock
+from tests.aws import Clock
+from tests.handlers import Api
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/tasks", "/documents", "/jobs/" + "0" * 32])
@@ -55,7 +56,7 @@ def test_a_laptop_s_caller_is_local(open_api: Api) -> None:
 
 
 def test_keys_are_kept_as_hashes_only(services: Services, clock: Clock) -> None:
-    from tests.conftest import client
+    from tests.aws import client
 
     key, _ = services.keys.create("acme", "ci", clock())
     assert key not in str(client("dynamodb").scan(TableName=services.settings.table_name))

@@ -6,7 +6,8 @@ from typing import Any
 
 from common.jobs import Status
 from common.wiring import Services
-from tests.conftest import Api, Clock, Worker
+from tests.aws import Clock
+from tests.handlers import Api, Worker
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_never_runs(api: Api, worker: Worker) -> None:

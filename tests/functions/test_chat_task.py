@@ -9,9 +9,9 @@ import pytest
 from common.jobs import Status
 from common.wiring import Services
 from tasks.chat import chat
-from tests.conftest import Api
 from tests.functions.conftest import Run
 from tests.functions.scripted import given, kinds, log_of, result, store
+from tests.handlers import Api
 from tests.model_server import Calls, Fails, ModelServer, Says
 
 

@@ -14,8 +14,9 @@ from common.jobs import Job, Status
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
 from functions.webhooks.delivering import Courier
-from tests.conftest import Api, Clock, Worker, client
+from tests.aws import Clock, client
 from tests.functions.conftest import FAST
+from tests.handlers import Api, Worker
 from tests.post import Post, post_office
 from tests.receiver import receiving
 

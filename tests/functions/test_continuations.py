@@ -11,9 +11,10 @@ import pytest
 from common.jobs import DAY, Job
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.conftest import FAST, Effects
 from tests.functions.single_jobs import Given, failed
+from tests.handlers import Api
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import re
 from common.wiring import Services
 from dev.demo import QUESTION, markdown_files, unresolved
 from tasks.kit.reading import read
-from tests.conftest import ROOT, Api, Worker
+from tests.aws import ROOT
+from tests.handlers import Api, Worker
 
 
 def test_every_citation_of_the_demo_s_report_resolves(api: Api, worker: Worker, services: Services) -> None:

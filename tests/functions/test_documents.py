@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.wiring import Services
-from tests.conftest import Api
+from tests.handlers import Api
 
 
 def put(

@@ -17,8 +17,9 @@ from common.tasks import Context
 from common.usage import NANO, Budget, Usage
 from common.wiring import Services
 from functions.worker.outbox import MAX_WAITING, Outbox
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.conftest import Run
+from tests.handlers import Api
 
 
 class Given(BaseModel):

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from common.wiring import Services
+from tests.aws import client
 from tests.cases import bad_bodies, body_of
-from tests.conftest import Api, Worker, client
+from tests.handlers import Api, Worker
 
 CASES = bad_bodies()
 

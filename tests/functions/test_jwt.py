@@ -15,7 +15,7 @@ from common.wiring import Services
 from functions.api.application import create_app
 from functions.api.auth import HASHED, owner_of
 from functions.live.handling import make_handler
-from tests.conftest import Api, anywhere, load_event
+from tests.handlers import Api, anywhere, load_event
 
 
 @pytest.fixture

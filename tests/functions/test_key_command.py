@@ -9,7 +9,8 @@ import pytest
 
 from common.wiring import Services
 from dev.keys import main
-from tests.conftest import Api, client
+from tests.aws import client
+from tests.handlers import Api
 
 OUTPUTS = """
 Resources: {Nothing: {Type: AWS::CloudFormation::WaitConditionHandle}}

@@ -14,9 +14,10 @@ from common.errors import LeaseLost
 from common.jobs import LEASE, Payload, Progress, Report, Status
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
-from tests.conftest import Clock, Worker
+from tests.aws import Clock
 from tests.functions.conftest import Run
 from tests.functions.single_jobs import Given, now, result
+from tests.handlers import Worker
 
 
 def test_progress_is_written_now_and_then_and_at_the_end(

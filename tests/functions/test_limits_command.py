@@ -9,7 +9,7 @@ import pytest
 from common.limits import Limits, OwnerLimits
 from common.wiring import Services
 from dev.limits import main
-from tests.conftest import client
+from tests.aws import client
 
 OUTPUTS = """
 Resources: {{Nothing: {{Type: AWS::CloudFormation::WaitConditionHandle}}}}

@@ -10,8 +10,9 @@ from botocore.exceptions import ReadTimeoutError
 from common.jobs import LEASE, Job, Priority, Status
 from common.queue import Reminder
 from common.wiring import Services
-from tests.conftest import Clock, Worker, load_event
+from tests.aws import Clock
 from tests.functions.single_jobs import now
+from tests.handlers import Worker, load_event
 
 
 def test_messages_fail_on_their_own(worker: Worker, services: Services, make_job: Any) -> None:

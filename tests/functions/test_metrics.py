@@ -18,7 +18,8 @@ from common.tasks import Context, Permanent, Registry, Retryable, _defined
 from common.telemetry import SERVICE
 from common.wiring import Services
 from functions.webhooks.delivering import Courier
-from tests.conftest import Api, Clock, Worker, load_event
+from tests.aws import Clock
+from tests.handlers import Api, Worker, load_event
 from tests.post import post_office
 from tests.receiver import receiving
 

@@ -11,7 +11,7 @@ from common.limits import OwnerLimits
 from common.slots import owner_pool, task_pool
 from common.tasks import Registry, _defined
 from common.wiring import Services
-from tests.conftest import Clock
+from tests.aws import Clock
 from tests.functions.conftest import FAST
 from tests.functions.places import another, leases, limited
 from tests.functions.single_jobs import Given

@@ -17,11 +17,12 @@ from common.tasks import Registry, TaskDefinitionError, _defined, task
 from common.wiring import Services
 from common.writes import RESEND
 from functions.worker.places import FIRST_DELAY, LONGEST_DELAY, bounce_delay
-from tests.conftest import Clock, Worker, client
+from tests.aws import Clock, client
 from tests.functions.conftest import FAST
 from tests.functions.places import Calls, another, leases, limited
 from tests.functions.single_jobs import Given
 from tests.functions.single_jobs import now as state
+from tests.handlers import Worker
 
 # ---------------------------------------------------------------------------------------- a task's concurrency
 

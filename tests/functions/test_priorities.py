@@ -15,8 +15,9 @@ from common.keys import _OWNER
 from common.queue import Message, NotAMessage, Reminder
 from common.tasks import Registry, _defined
 from common.wiring import Services
-from tests.conftest import Api, Clock, Worker, client, load_event
+from tests.aws import Clock, client
 from tests.functions.conftest import FAST
+from tests.handlers import Api, Worker, load_event
 
 PRIORITIES = list(Priority)
 Calls = list[tuple[str, dict[str, Any]]]

@@ -14,8 +14,9 @@ from common.errors import NoAnswer
 from common.jobs import Job
 from common.tasks import Context, Registry, Retryable, _defined
 from common.wiring import Services
-from tests.conftest import Api, Clock, Worker
+from tests.aws import Clock
 from tests.functions.conftest import FAST
+from tests.handlers import Api, Worker
 from tests.page_server import Page, PageServer
 
 

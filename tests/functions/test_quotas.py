@@ -14,7 +14,8 @@ from common.errors import QuotaExceeded
 from common.limits import CACHE_LIFE, Limits, OwnerLimits
 from common.wiring import Services
 from common.wiring import services as wire
-from tests.conftest import SESSION, Api, Clock, client, message_count
+from tests.aws import SESSION, Clock, client, message_count
+from tests.handlers import Api
 
 Calls = list[tuple[str, dict[str, Any]]]
 MakeApi = Callable[..., Api]

@@ -9,7 +9,8 @@ import pytest
 
 from common.jobs import DAY, Job
 from common.wiring import Services
-from tests.conftest import Api, Clock, Worker
+from tests.aws import Clock
+from tests.handlers import Api, Worker
 
 
 def test_an_unchanged_job_is_one_cheap_read_and_a_304(api: Api, calls: list[tuple[str, dict[str, Any]]]) -> None:
@@ -220,7 +221,7 @@ def test_deleting_forgets_everything(api: Api, worker: Worker, services: Service
 
 
 def everything_of(services: Services, job_id: str) -> list[Any]:
-    from tests.conftest import client
+    from tests.aws import client
 
     items = client("dynamodb").scan(TableName=services.settings.table_name)["Items"]
     blobs: list[Any] = client("s3").list_objects_v2(Bucket=services.settings.bucket_name).get("Contents", [])

@@ -15,8 +15,9 @@ from common.tasks import Registry
 from common.wiring import Services
 from functions.notifier.records import notify
 from functions.webhooks.delivering import Courier
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.conftest import FAST
+from tests.handlers import Api
 from tests.post import Post, post_office
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

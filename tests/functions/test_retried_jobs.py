@@ -11,9 +11,9 @@ import pytest
 from common.jobs import Job
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
-from tests.conftest import Api, Worker
 from tests.functions.conftest import FAST, Effects
 from tests.functions.single_jobs import Given
+from tests.handlers import Api, Worker
 
 
 def test_a_retry_goes_on_from_where_it_stopped(

@@ -10,7 +10,7 @@ from common.errors import LeaseLost
 from common.jobs import LEASE
 from common.slots import FULL_FOR, Pool, Slot, Slots, owner_pool, task_pool
 from common.wiring import Services
-from tests.conftest import Clock
+from tests.aws import Clock
 from tests.functions.places import Calls, another
 
 

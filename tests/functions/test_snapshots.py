@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.aws import ROOT
 
 #: Imports a function as Lambda does before it takes the snapshot, and goes on in two processes with the same memory.
 #: (A fork reseeds Python's generator, which a restored machine does not; so that is put back.)

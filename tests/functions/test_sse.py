@@ -18,7 +18,8 @@ from common.wiring import Services
 from functions.api import streams
 from functions.api.application import create_app
 from functions.api.streams import ALIVE, BURST, Pace
-from tests.conftest import Answer, Api, Clock
+from tests.aws import Clock
+from tests.handlers import Answer, Api
 
 Moments = dict[float, Callable[[], object]]
 

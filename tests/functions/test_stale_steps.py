@@ -13,9 +13,10 @@ from common.jobs import LEASE, Job, Status
 from common.tasks import Context, Registry, Retryable
 from common.wiring import Services
 from functions.worker.supervision import Pace
-from tests.conftest import Clock, Worker
+from tests.aws import Clock
 from tests.functions.conftest import Effects
 from tests.functions.single_jobs import Given
+from tests.handlers import Worker
 
 
 @pytest.mark.parametrize("plain", [True, False])

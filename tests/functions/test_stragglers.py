@@ -11,7 +11,8 @@ import pytest
 from common.jobs import DAY, Failure, Job, Payload, Report, Status
 from common.store import Store
 from common.wiring import Services
-from tests.conftest import Api, Clock, Worker, load_event
+from tests.aws import Clock
+from tests.handlers import Api, Worker, load_event
 from tests.streams import Stream
 
 Enlist = Callable[[], int]

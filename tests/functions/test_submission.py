@@ -12,7 +12,8 @@ from mangum import Mangum
 from common.jobs import DAY, Priority, derived_id
 from common.queue import Queues
 from common.wiring import Services
-from tests.conftest import Api, Clock, Worker, client, message_count
+from tests.aws import Clock, client, message_count
+from tests.handlers import Api, Worker
 
 ECHO = {"task": "echo", "input": {"hello": "world"}}
 

@@ -17,7 +17,7 @@ from common.jobs import LEASE, Job, Status
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
 from functions.worker.supervision import Pace
-from tests.conftest import Worker
+from tests.handlers import Worker
 
 #: A task that will not stop is given up after a second, and meanwhile looked at each 0.1 s.
 PACE = Pace(progress=0.1, contact=0.1, renewal=0.5, patience=0.2, grace=1)

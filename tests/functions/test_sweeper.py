@@ -11,8 +11,9 @@ import pytest
 from common.jobs import DAY, LEASE, Job, Status
 from common.waking import GRACE
 from common.wiring import Services
-from tests.conftest import Api, Clock, Worker, client, load_event, message_count
+from tests.aws import Clock, client, message_count
 from tests.functions.single_jobs import now as state
+from tests.handlers import Api, Worker, load_event
 
 Sweep = Callable[[], int]
 

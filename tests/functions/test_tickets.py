@@ -13,7 +13,8 @@ from mangum import Mangum
 from common.jobs import Job
 from common.wiring import Services
 from functions.api.application import create_app
-from tests.conftest import Answer, Api, Clock, client
+from tests.aws import Clock, client
+from tests.handlers import Answer, Api
 
 
 @pytest.fixture

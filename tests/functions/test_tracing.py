@@ -22,9 +22,10 @@ from common.jobs import Status
 from common.tasks import Context, Permanent
 from common.tracing import of_request
 from common.wiring import Services
-from tests.conftest import ROOT, Api, Clock, Worker, client
+from tests.aws import ROOT, Clock, client
 from tests.functions.conftest import Run
 from tests.functions.scripted import use
+from tests.handlers import Api, Worker
 from tests.model_server import Calls, Fails, ModelServer, Says
 
 CANARY = "canary-51c0de"

@@ -9,7 +9,8 @@ import pytest
 
 from common.jobs import Job, Progress, Report
 from common.wiring import Services
-from tests.conftest import Api, Clock, Worker
+from tests.aws import Clock
+from tests.handlers import Api, Worker
 
 
 def test_a_wait_ends_with_its_time(api: Api, clock: Clock, while_waiting: Any, calls: list[Any]) -> None:

@@ -12,9 +12,10 @@ import pytest
 from common.jobs import DAY, Job, Status
 from common.tasks import Context, Registry, _defined
 from common.wiring import Services
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.conftest import FAST, Effects
 from tests.functions.single_jobs import Given
+from tests.handlers import Api
 
 
 def test_three_days_of_waiting_for_a_person_cost_nothing(

@@ -12,7 +12,8 @@ from mangum import Mangum
 from common.jobs import Job
 from common.wiring import Services
 from functions.api.application import create_app
-from tests.conftest import Api, Clock, anywhere
+from tests.aws import Clock
+from tests.handlers import Api, anywhere
 from tests.unit.test_egress_cases import World, rows
 
 HOOK = "https://hooks.example.com/longrun"

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from common.errors import Permanent, Retryable
 from common.jobs import Job, Payload, Progress, Status
 from common.wiring import Services
-from tests.conftest import Clock, Worker, message_count
+from tests.aws import Clock, message_count
 from tests.functions.conftest import Run
 from tests.functions.single_jobs import Given, now, result
+from tests.handlers import Worker
 
 
 def test_what_a_task_returns_is_its_result(run: Run, services: Services) -> None:

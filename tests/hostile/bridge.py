@@ -12,7 +12,7 @@ from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
 
-from tests.conftest import Api, load_event
+from tests.handlers import Api, load_event
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 

@@ -23,7 +23,8 @@ from common.telemetry import about, logger
 from common.wiring import Services
 from functions.api.application import create_app
 from functions.webhooks.delivering import Courier
-from tests.conftest import Api, Clock
+from tests.aws import Clock
+from tests.handlers import Api
 from tests.post import Post, post_office
 from tests.receiver import receiving
 

@@ -15,7 +15,8 @@ import pytest
 from common.jobs import Job, Status, new_id
 from common.wiring import Services
 from functions.api.application import create_app
-from tests.conftest import Answer, Api, Clock
+from tests.aws import Clock
+from tests.handlers import Answer, Api
 
 #: What a path parameter stands for.
 KINDS = {

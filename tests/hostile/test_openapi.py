@@ -18,7 +18,8 @@ from schemathesis.config import SchemathesisConfig
 
 from common.jobs import Status
 from functions.api.application import create_app
-from tests.conftest import Api, Clock
+from tests.aws import Clock
+from tests.handlers import Api
 from tests.hostile.bridge import Gateway
 
 #: How many requests are drawn for each route, beside those that cover each keyword of its schemas.

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from common.wiring import Services
-from tests.conftest import Answer, Api, Worker, client, message_count
+from tests.aws import client, message_count
+from tests.handlers import Answer, Api, Worker
 
 RACERS = 64
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from common.wiring import Services
 from functions.api.body import MAX_DEPTH
-from tests.conftest import Api, Worker
 from tests.functions.test_hostile_bodies import exactly, whole
+from tests.handlers import Api, Worker
 
 EXAMPLES = int(os.environ.get("LONGRUN_EXAMPLES", "25"))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.metrics import NAMESPACE, WHOLE, Metric
-from tests.conftest import RESOURCES, ROOT
+from tests.aws import RESOURCES, ROOT
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 ALARMS = {name: each["Properties"] for name, each in RESOURCES.items() if each["Type"] == "AWS::CloudWatch::Alarm"}

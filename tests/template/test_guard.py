@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dev.translate import read, translated
-from tests.conftest import ROOT
+from tests.aws import ROOT
 
 #: Where `make validate` has installed cfn-guard.
 PYTHON = ROOT / ".venv" / "checks" / "bin" / "python"

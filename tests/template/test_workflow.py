@@ -7,7 +7,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.conftest import ROOT
+from tests.aws import ROOT
 
 TEXT = (ROOT / "examples" / "github-actions.yml").read_text()
 JOBS: dict[str, Any] = yaml_parse(TEXT)["jobs"]

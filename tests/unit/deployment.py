@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from longrun.cli import app
 from longrun.doctor_settings import QUEUES
-from tests.conftest import RESOURCES, client
+from tests.aws import RESOURCES, client
 from tests.unit.scripted_service import ScriptedService
 
 STACK = "longrun-prod"

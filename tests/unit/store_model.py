@@ -19,7 +19,7 @@ from common.store import Store
 from common.views import log_view
 from common.waking import GRACE
 from common.wiring import Services
-from tests.conftest import REGION, RESOURCES, client
+from tests.aws import REGION, RESOURCES, client
 
 #: As docs/design.md has them, not taken from the code: what a move begins with, and what it makes of it.
 MOVES = {

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from longrun import config
 from longrun.cli import app
 from longrun.cli_ops_dlq import age_text
-from tests.conftest import REGION, client
+from tests.aws import REGION, client
 from tests.unit.deployment import JOB, NAMES
 from tests.unit.scripted_service import ScriptedService
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bench.units import Index, item_bytes, table_units
 from longrun.cli import app
 from longrun.costs import MEMORY, MINUTES, SERVICES, WINDOW, Traffic, bill, counted, parts, prices
-from tests.conftest import RESOURCES
+from tests.aws import RESOURCES
 
 MILLION = Traffic(jobs=1e6)
 #: DynamoDB's calls are paid by units, and those of a function's own to Lambda are none of these.

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from common.items import due_shard
 from longrun.cli import app
 from longrun.doctor_work import SHARDS
-from tests.conftest import client
+from tests.aws import client
 from tests.unit.deployment import JOB, STACK, Deployed
 from tests.unit.scripted_service import ScriptedService, problem
 

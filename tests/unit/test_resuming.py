@@ -14,7 +14,8 @@ from common.resuming import KEPT_CHANGES, MOST_CHANGES, MOST_MOVED
 from common.steps import Step, place
 from common.store import Store
 from common.wiring import Services
-from tests.conftest import Api, Clock
+from tests.aws import Clock
+from tests.handlers import Api
 
 FAILURE = Failure("TypeError", "x", retryable=False, attempt=1)
 

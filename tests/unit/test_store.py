@@ -12,7 +12,7 @@ from common.errors import CancelRequested, InvalidTransition, LeaseLost, NotClai
 from common.jobs import LEASE, Failure, Job, Payload, Progress, Report, Status
 from common.store import Store
 from common.wiring import Services
-from tests.conftest import Clock
+from tests.aws import Clock
 
 FAILURE = Failure("OSError", "x", retryable=True, attempt=1)
 RESULT = Payload(size=2, inline="{}")

@@ -12,7 +12,7 @@ from common.items import job_key
 from common.jobs import Job, Report, Status, Wait, WaitKind
 from common.steps import wait_id
 from common.wiring import Services
-from tests.conftest import Clock
+from tests.aws import Clock
 
 
 @contextmanager

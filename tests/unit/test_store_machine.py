@@ -20,7 +20,7 @@ from common.jobs import LEASE, Job, Payload, Progress, Report, Wait, WaitKind
 from common.steps import Step, wait_id
 from common.store import SLACK
 from common.wiring import Services
-from tests.conftest import Clock
+from tests.aws import Clock
 from tests.unit.store_model import ENDINGS, MAX_ATTEMPTS, TTL, Modelled, failure
 
 

@@ -14,8 +14,9 @@ from common.jobs import LEASE, Job
 from common.tasks import Registry, _defined
 from common.wiring import Services
 from functions.worker.supervision import Pace
-from tests.conftest import Clock, Worker, client
+from tests.aws import Clock, client
 from tests.functions.conftest import FAST
+from tests.handlers import Worker
 from tests.model_server import Hangs, ModelServer, Request, Step
 
 #: Hears nothing from the table while it is paused, but for the steps that it writes.

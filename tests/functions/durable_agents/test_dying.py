@@ -13,7 +13,7 @@ from common.wiring import Services
 from tasks.agent import agent
 from tasks.chat import chat
 from tasks.models import chosen
-from tests.conftest import Clock
+from tests.aws import Clock
 from tests.functions.durable_agents.conftest import Killed
 from tests.functions.scripted import given, kinds, log_of, result
 from tests.model_server import Breaks, Calls, Fails, ModelServer, Request, Says, Step

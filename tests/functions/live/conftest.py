@@ -16,7 +16,7 @@ from common.wiring import Services
 from common.wiring import services as wire
 from functions.live.handling import make_handler
 from functions.notifier.records import notify
-from tests.conftest import SESSION, Clock
+from tests.aws import SESSION, Clock
 from tests.functions.live.watching import Notify, Page, Talker
 from tests.gateway import Gateway, serving
 from tests.streams import Stream

@@ -11,7 +11,7 @@ import pytest
 from common.jobs import new_id
 from common.settings import AuthMode
 from common.wiring import Services
-from tests.conftest import Clock
+from tests.aws import Clock
 from tests.functions.live.watching import Notify, Page, Talker, left_of
 from tests.gateway import Gateway
 

@@ -9,8 +9,9 @@ from common.wiring import Services
 from functions.live.handling import MARGIN
 from functions.notifier.live import LIMIT, push
 from functions.notifier.records import job_change
-from tests.conftest import RESOURCES, Api, Clock
+from tests.aws import RESOURCES, Clock
 from tests.functions.live.watching import Notify, Page, Talker, count_calls
+from tests.handlers import Api
 from tests.streams import Stream
 
 

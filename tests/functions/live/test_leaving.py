@@ -6,7 +6,7 @@ from typing import Any
 
 from common.items import ms
 from common.wiring import Services
-from tests.conftest import SESSION, Clock
+from tests.aws import SESSION, Clock
 from tests.functions.live.watching import Notify, Page, Talker, left_of
 from tests.gateway import Gateway
 

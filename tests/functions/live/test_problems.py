@@ -10,8 +10,9 @@ import pytest
 from common.jobs import new_id
 from common.live import MAX_JOBS, MAX_WATCHERS, Connection
 from common.wiring import Services
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.live.watching import Page, Talker
+from tests.handlers import Api
 
 
 def test_another_s_job_is_a_job_that_there_is_not(page: Page, api: Api, make_job: Any) -> None:

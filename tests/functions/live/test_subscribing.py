@@ -10,8 +10,8 @@ import pytest
 
 from common.wiring import Services
 from functions.live.handling import MARGIN
-from tests.conftest import load_event
 from tests.functions.live.watching import Notify, Page, Talker, count_calls, left_of, up_to
+from tests.handlers import load_event
 
 #: The calls to the table while a running job is subscribed to: what happens before each of them is tried.
 STEPS = 9

@@ -12,8 +12,9 @@ from common.jobs import Progress
 from common.sockets import MAX_MESSAGE
 from common.wiring import Services
 from functions.notifier.records import notify
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.live.watching import Notify, Page, Talker, count_calls, left_of, up_to
+from tests.handlers import Api
 from tests.streams import Stream
 
 

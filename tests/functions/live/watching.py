@@ -11,8 +11,9 @@ from typing import Any
 from common.events import event
 from common.jobs import Job, Payload, Progress, Report
 from common.wiring import Services
-from tests.conftest import SESSION, load_event
+from tests.aws import SESSION
 from tests.gateway import Gateway
+from tests.handlers import load_event
 
 #: Gives the notifier what is new in the table's stream.
 Notify = Callable[[], None]

@@ -11,10 +11,10 @@ from common.egress import LOCAL_PAGES
 from common.jobs import Status
 from common.wiring import Services
 from tasks.research import research
-from tests.conftest import Api
 from tests.functions.conftest import Run
 from tests.functions.research.researching import QUESTION, lease
 from tests.functions.scripted import given, result, store
+from tests.handlers import Api
 from tests.page_server import Page, PageServer, html
 
 

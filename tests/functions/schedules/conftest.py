@@ -12,7 +12,7 @@ import pytest
 from common.settings import Settings
 from common.wiring import Services
 from common.wiring import services as wire
-from tests.conftest import SESSION, Clock, client
+from tests.aws import SESSION, Clock, client
 from tests.functions.schedules.eventbridge import GROUP, event_of, known
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from common.scheduler import SCHEDULED_TIME
-from tests.conftest import Api, client
+from tests.aws import client
+from tests.handlers import Api
 
 GROUP = "longrun-schedules"
 HOURLY = {"name": "hourly", "rate": "1 hour", "task": "echo", "input": {"n": 1}}

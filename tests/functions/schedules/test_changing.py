@@ -9,9 +9,10 @@ from botocore.exceptions import EndpointConnectionError
 
 from common.wiring import Services
 from functions.api import scheduling
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.schedules.conftest import Fire
 from tests.functions.schedules.eventbridge import Killed, jobs, known, make, raising
+from tests.handlers import Api
 
 
 def test_what_is_paused_fires_nothing(api: Api, due: Fire, clock: Clock, services: Services) -> None:

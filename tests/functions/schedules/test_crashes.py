@@ -11,9 +11,9 @@ from common.errors import NotFound
 from common.schedules import State
 from common.wiring import Services
 from functions.api import scheduling
-from tests.conftest import Api
 from tests.functions.schedules.conftest import Fire
 from tests.functions.schedules.eventbridge import HOURLY, Killed, known, make, raising, refusal
+from tests.handlers import Api
 
 
 @pytest.fixture

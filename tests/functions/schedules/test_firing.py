@@ -14,9 +14,10 @@ from common.scheduler import SCHEDULED_TIME
 from common.schedules import MIN_TTL, PATIENCE
 from common.wiring import Services
 from functions.scheduled.firing import Firing, NotAFiring, fire
-from tests.conftest import RESOURCES, Api, Clock, Worker, load_event, message_count
+from tests.aws import RESOURCES, Clock, message_count
 from tests.functions.schedules.conftest import Fire
 from tests.functions.schedules.eventbridge import Killed, event_of, jobs, known, make, raising
+from tests.handlers import Api, Worker, load_event
 
 
 def test_a_firing_makes_its_job_once(

@@ -13,8 +13,9 @@ from common.scheduler import name_of
 from common.schedules import MIN_TTL, MOST, PATIENCE
 from common.wiring import Services
 from functions.api import scheduling
-from tests.conftest import Api, Clock, load_event
+from tests.aws import Clock
 from tests.functions.schedules.eventbridge import HOURLY, event_of, known, make, raising, refusal
+from tests.handlers import Api, load_event
 
 
 def test_a_schedule_is_shown_and_known_to_eventbridge(api: Api, services: Services) -> None:

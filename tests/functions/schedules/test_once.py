@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from common.schedules import KEPT, PATIENCE
 from common.wiring import Services
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.schedules.conftest import Fire
 from tests.functions.schedules.eventbridge import known, make
+from tests.handlers import Api
 
 
 def test_what_is_to_be_once_is_and_says_so(api: Api, due: Fire, clock: Clock, services: Services) -> None:

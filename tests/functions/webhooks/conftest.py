@@ -12,7 +12,7 @@ import pytest
 from common.jobs import Failure, Job, Report
 from common.wiring import Services
 from functions.webhooks.delivering import Courier
-from tests.conftest import Clock
+from tests.aws import Clock
 from tests.post import Post, post_office
 from tests.receiver import Answer
 

@@ -8,7 +8,7 @@ from common.addresses import is_public
 from common.jobs import Job
 from common.wiring import Services
 from functions.webhooks.delivering import Courier
-from tests.conftest import Clock
+from tests.aws import Clock
 from tests.functions.webhooks.conftest import scripted
 from tests.post import Post, post_office
 from tests.receiver import receiving

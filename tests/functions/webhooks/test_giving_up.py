@@ -8,8 +8,9 @@ from common.deliveries import State
 from common.jobs import DAY, Job
 from common.webhooks import SCHEDULE
 from common.wiring import Services
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.webhooks.conftest import scripted
+from tests.handlers import Api
 from tests.post import Post
 from tests.receiver import receiving
 

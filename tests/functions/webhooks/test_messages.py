@@ -12,8 +12,9 @@ import pytest
 from common.jobs import Job, Status
 from common.webhooks import MAX_BODY
 from common.wiring import Services
-from tests.conftest import Api, Clock
+from tests.aws import Clock
 from tests.functions.webhooks.conftest import scripted
+from tests.handlers import Api
 from tests.post import Post
 from tests.receiver import receiving
 

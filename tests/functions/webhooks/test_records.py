@@ -10,8 +10,9 @@ from typing import Any
 from common.jobs import Job
 from common.wiring import Services
 from common.wiring import services as wire
-from tests.conftest import SESSION, Clock, load_event
+from tests.aws import SESSION, Clock
 from tests.functions.webhooks.conftest import scripted
+from tests.handlers import load_event
 from tests.post import Post, message_record
 from tests.receiver import receiving
 

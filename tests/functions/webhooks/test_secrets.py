@@ -13,7 +13,7 @@ from common.jobs import Job
 from common.wiring import Services
 from common.wiring import services as wire
 from functions.webhooks.delivering import Courier
-from tests.conftest import SESSION, Clock
+from tests.aws import SESSION, Clock
 from tests.functions.webhooks.conftest import scripted
 from tests.post import post_office
 from tests.receiver import receiving

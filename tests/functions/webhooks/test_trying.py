@@ -15,7 +15,7 @@ from common.jobs import DAY, Job
 from common.webhooks import SCHEDULE
 from common.wiring import Services
 from functions.webhooks.delivering import Courier
-from tests.conftest import Clock
+from tests.aws import Clock
 from tests.functions.webhooks.conftest import scripted
 from tests.post import Post
 from tests.receiver import receiving
