@@ -75,10 +75,13 @@ def retry(
         str | None, typer.Option(metavar="NAME", help="Forget this step and those after it: they run again.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end and write the result.")] = False,
+    key: Annotated[
+        str | None, typer.Option(metavar="IDEMPOTENCY_KEY", help="With the same key it is done once.")
+    ] = None,
 ) -> None:
     """Run a failed or cancelled job again, from where it stopped."""
     client, output = session(ctx)
-    job = client.retry(job_id, from_step)
+    job = client.retry(job_id, from_step, idempotency_key=key)
     if wait:
         finish(client, output, job.id, after=max(0, (job.last_event or 0) - 1))
     elif output.machine:

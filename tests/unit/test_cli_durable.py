@@ -239,8 +239,9 @@ def test_a_cut_question_is_none() -> None:
 
 def test_retry(service: ScriptedService, run: Run) -> None:
     service.on("POST /jobs/j1/retry", Reply(202, job_view("pending")))
-    done = run("retry", "j1", "--from-step", "fetch:b")
+    done = run("retry", "j1", "--from-step", "fetch:b", "--key", "nightly")
     assert (done.exit_code, done.stdout) == (0, "")
+    assert service.seen[0].headers["idempotency-key"] == '"nightly"'
     assert "longrun watch j1" in done.stderr
     assert service.seen[0].query == {"from_step": "fetch:b"}
     assert json.loads(run("retry", "j1", "--json").stdout)["status"] == "pending"
