@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -62,12 +62,14 @@ async def retry_job(
     """
     services = services_of(request)
     token = _retry_token(read_key(request.headers.get("idempotency-key")), from_step)
+    steps = {} if from_step is None else services.store.steps(find(services, owner, job_id))
+    # After its steps: if a copy of this request has taken some away, its token is seen here.
     job = find(services, owner, job_id, consistent=True)
     if job.was_changed_by(token):
         return _sent(services, job, replayed=True)
     if job.status not in (Status.FAILED, Status.CANCELLED):
         raise InvalidTransition(job, NOT_RETRIED)
-    first = None if from_step is None else _finished_step(services, job, from_step)
+    first = None if from_step is None else _named(steps, from_step)
     return _sent(services, services.store.revive(job, token, services.clock(), first))
 
 
@@ -78,9 +80,8 @@ def _retry_token(key: str | None, from_step: str | None) -> str:
     return f"retry-{hashlib.sha256(json.dumps([key, from_step]).encode()).hexdigest()[:32]}"
 
 
-def _finished_step(services: Services, job: Job, name: str) -> Step:
+def _named(steps: Mapping[str, Step], name: str) -> Step:
     """Raises Unprocessable."""
-    steps = services.store.steps(job)
     if name not in steps:
         known = ", ".join(sorted(steps)[:20]) or "none"
         fault: Fault = {"loc": ["query", "from_step"], "msg": f"No finished step is called that; there are: {known}"}
