@@ -75,6 +75,7 @@ MUTANTS = (
         'told = f"{__import__("secrets").token_hex(4)} ',
         DEADLY,
         ("parent",),
+        jobs=3,
     ),
     Mutant(
         "no stragglers",
