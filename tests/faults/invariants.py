@@ -53,7 +53,7 @@ class Seen:
     #: The claim's token, and whether its holder knows what came of its latest call with that: it may not know that it has it.
     token: str = ""
     is_heard: bool = False
-    #: Its owner asks for another life of it.
+    #: Its owner asks for another life of it, and has not had it yet.
     is_retried: bool = False
     revived: int = 0
 
@@ -120,8 +120,9 @@ class Ledger:
         if was.is_final and new["created_at"] != old["created_at"]:
             self._replaced(job_id, old)
             return
-        if was.is_final and seen.is_retried and now is Status.PENDING and len(seen.endings) == 1:
-            # Twice, if the client asked twice: a request that stood still may be the second one.
+        if was.is_final and seen.is_retried and now is Status.PENDING:
+            # Once, however often the client asks for it under its key.
+            seen.is_retried = False
             seen.endings.clear()
             seen.revived += 1
             self.views.pop(job_id, None)

@@ -163,6 +163,15 @@ MUTANTS = (
         LOSSY,
         ("plain",),
     ),
+    Mutant(
+        "a retry's key is ignored",
+        "functions.api.resuming",
+        "_retry_token",
+        "if key is None",
+        "if True",
+        UNHEARD,
+        ("failing",),
+    ),
     Mutant("anybody may look", "functions.api.jobs", "find", " and job.owner == owner", "", LOSSY, ("plain",)),
     Mutant(
         "attempts are without end",
